@@ -1,0 +1,1 @@
+"""Policy engines, one file each, with a frozen `Config` and `build(...) -> ports.PolicyEngine`."""

@@ -1,0 +1,236 @@
+"""The embedded policy engine: Rego in this process, without network, within a budget.
+
+Policies in the style of Cyral's sample (`dialect: cyral`) run unmodified: they find `input.userID` and
+`data.policyparams`, and the two PagerDuty requests that they make are answered from the facts of the question. They see
+only this subject's facts in the resource's scopes, no token exists for them, and any other URL ends in a denial.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from hashlib import sha256
+from typing import Any, Final, Literal
+from urllib.parse import parse_qs, urlsplit
+
+import msgspec
+
+from watchkey.model.access import Outcome, Verdict
+from watchkey.model.errors import Malformed
+from watchkey.ports import PolicyEngine
+from watchkey.rego import (
+    BuiltinError,
+    Dialect,
+    EvaluationError,
+    HostFunction,
+    LimitExceeded,
+    Limits,
+    RegoErrors,
+    compile_modules,
+    freeze,
+    to_json,
+)
+from watchkey.rules.policy_input import nanoseconds
+
+STEPS_MAX: Final = 200_000
+"""The budget of one decision; the shipped policy takes a few dozen steps."""
+
+WITHHELD: Final = "withheld-by-watchkey"
+"""What a Cyral-style policy finds as its token: it needs one to build a header, and gets no real one."""
+
+_DURATION: Final = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h))+")
+_DURATION_PART: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
+_UNIT_SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_TTL_MAX: Final = 366 * 24 * 3600.0
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One policy: its modules by file name, and how they are asked."""
+
+    modules: Mapping[str, str]
+    dialect: Literal["v1", "v0", "cyral"] = "v1"
+    entrypoint: str = "data.watchkey.decision"
+    parameters: Mapping[str, Any] = {}
+    """What the policy finds under `data.policyparams`."""
+    data: Mapping[str, Any] = {}
+    """What else it finds under `data`."""
+    revision: int = 1
+
+
+@dataclass(slots=True)
+class _Exchange:
+    """What the host functions of one evaluation know, and what they had to refuse."""
+
+    document: Mapping[str, Any]
+    refused: list[str] = field(default_factory=list)
+
+
+class RegoEngine:
+    """A compiled policy behind the port; immutable, and safe to ask from several tasks."""
+
+    def __init__(self, config: Config) -> None:
+        self._is_cyral = config.dialect == "cyral"
+        dialect = Dialect.V1 if config.dialect == "v1" else Dialect.V0
+        hosts = {"http.send": HostFunction(function=_http_send)} if self._is_cyral else {}
+        try:
+            policy = compile_modules(config.modules, dialect=dialect, host_functions=hosts)
+            self._query = policy.query(config.entrypoint)
+        except RegoErrors as error:
+            raise Malformed(str(error)) from error
+        self._data = freeze({**config.data, "policyparams": _parameters(config)})
+        self._limits = Limits(steps=STEPS_MAX)
+        self._revision = config.revision
+        self._hash = policy_hash(config)
+
+    @property
+    def policy_hash(self) -> str:
+        """SHA-256 over everything that makes the policy: files, dialect, entry point, parameters."""
+        return self._hash
+
+    async def evaluate(self, document: Mapping[str, Any], *, now: datetime) -> Verdict:
+        """Judge one document; every failure is an outcome."""
+        exchange = _Exchange(document)
+        given = {"userID": document["subject"]["id"]} if self._is_cyral else document
+        try:
+            result = self._query.evaluate(
+                given, self._data, now_ns=nanoseconds(now), host=exchange, limits=self._limits
+            )
+            if exchange.refused:
+                return self._verdict(Outcome.FAILED, detail=exchange.refused[0])
+            if not result.defined:
+                return self._verdict(Outcome.UNDEFINED)
+            return self._read(result.json())
+        except LimitExceeded as error:
+            return self._verdict(Outcome.OVER_BUDGET, detail=str(error))
+        except EvaluationError as error:
+            return self._verdict(Outcome.FAILED, detail=str(error))
+        except Exception as error:  # noqa: BLE001 -- the port is total: a fault of the engine is a denial with its name
+            return self._verdict(Outcome.FAILED, detail=f"the engine broke ({type(error).__name__})")
+
+    def _read(self, answer: Any) -> Verdict:
+        """Read `{allow, ttl, reasons}`; any other shape is malformed, never a guess."""
+        if not isinstance(answer, dict):
+            return self._verdict(Outcome.MALFORMED, detail=f"wanted an object with allow, got {_kind(answer)}")
+        allow, ttl, reasons = answer.get("allow"), answer.get("ttl"), answer.get("reasons", [])
+        if not isinstance(allow, bool):
+            return self._verdict(Outcome.MALFORMED, detail=f"allow must be true or false, is {_kind(allow)}")
+        span = None if ttl is None else parse_ttl(ttl)
+        if ttl is not None and span is None:
+            return self._verdict(Outcome.MALFORMED, detail="ttl must be seconds or a duration like 60s, at most a year")
+        if not isinstance(reasons, list) or not all(isinstance(reason, str) for reason in reasons):
+            return self._verdict(Outcome.MALFORMED, detail="reasons must be texts")
+        return self._verdict(Outcome.YES if allow else Outcome.NO, ttl=span, reasons=tuple(reasons))
+
+    def _verdict(
+        self, outcome: Outcome, *, ttl: timedelta | None = None, reasons: tuple[str, ...] = (), detail: str = ""
+    ) -> Verdict:
+        return Verdict(
+            outcome=outcome,
+            ttl=ttl,
+            reasons=reasons,
+            detail=detail,
+            policy_hash=self._hash,
+            policy_revision=self._revision,
+        )
+
+
+def build(config: Config) -> PolicyEngine:
+    """Compile a policy. Raises `Malformed` with every error of its files."""
+    return RegoEngine(config)
+
+
+def policy_hash(config: Config) -> str:
+    """SHA-256, hexadecimal, over the policy's parts in a canonical form; the revision is not part of it."""
+    parts = [sorted(config.modules.items()), config.dialect, config.entrypoint, config.parameters, config.data]
+    return sha256(msgspec.json.encode(parts, order="deterministic")).hexdigest()
+
+
+def parse_ttl(ttl: object) -> timedelta | None:
+    """Seconds as a number, or a duration as Go writes it (`60s`, `1h30m`); None for anything else or beyond a year."""
+    if isinstance(ttl, bool):
+        return None
+    if isinstance(ttl, int | float):
+        seconds = float(ttl) if -_TTL_MAX <= ttl <= _TTL_MAX else _TTL_MAX * 2
+    elif isinstance(ttl, str) and len(ttl) <= 32 and _DURATION.fullmatch(ttl):
+        seconds = sum(float(number) * _UNIT_SECONDS[unit] for number, unit in _DURATION_PART.findall(ttl))
+    else:
+        return None
+    return timedelta(seconds=seconds) if -_TTL_MAX <= seconds <= _TTL_MAX else None
+
+
+def _kind(value: object) -> str:
+    if value is None:
+        return "nothing"
+    names = {bool: "a boolean", int: "a number", float: "a number", str: "a text", list: "an array", dict: "an object"}
+    return names.get(type(value), "something else")
+
+
+def _parameters(config: Config) -> dict[str, Any]:
+    parameters = dict(config.parameters)
+    if config.dialect == "cyral":
+        parameters["api_token"] = WITHHELD
+    return parameters
+
+
+# --- the two requests of a Cyral-style policy ----------------------------------------------------------------------
+
+
+def _http_send(exchange: _Exchange, request: Any) -> Any:
+    """Answer a request of the policy from the facts; what is not one of the two known requests is refused."""
+    asked = to_json(request)
+    url = urlsplit(str(asked.get("url", "")))
+    is_known = url.scheme == "https" and url.netloc == "api.pagerduty.com" and str(asked.get("method", "")).upper() == "GET"
+    body = asked.get("body") if isinstance(asked.get("body"), dict) else {}
+    if is_known and url.path == "/users":
+        return _response({"users": _users(exchange.document, {*_texts(body.get("query")), *_query(url.query, "query")})})
+    if is_known and url.path == "/oncalls":
+        ids = {*_texts(body.get("user_ids")), *_query(url.query, "user_ids[]")}
+        return _response({"oncalls": _oncalls(exchange.document, ids)})
+    exchange.refused.append(
+        f"the policy asked for {asked.get('method')} {url.scheme}://{url.netloc}{url.path}; only the users and on-calls "
+        "of PagerDuty are answered here, from the roster"
+    )
+    raise BuiltinError("this request is not answered here")
+
+
+def _response(body: Mapping[str, Any]) -> dict[str, Any]:
+    return {"status": "200 OK", "status_code": 200, "body": body, "raw_body": json.dumps(body), "headers": {}}
+
+
+def _texts(value: object) -> list[str]:
+    given = value if isinstance(value, list) else [value]
+    return [text for text in given if isinstance(text, str)]
+
+
+def _query(text: str, name: str) -> list[str]:
+    return parse_qs(text).get(name, [])
+
+
+def _people(document: Mapping[str, Any]) -> list[str]:
+    """The subject as the sources know them, through the confirmed link only; each once."""
+    facts = [*document["on_call"], *document["responding"]]
+    return list(dict.fromkeys(fact["person"] for fact in facts))
+
+
+def _users(document: Mapping[str, Any], queries: set[str]) -> list[dict[str, Any]]:
+    """The person that the subject is linked to, when the policy asks for the subject; nobody else is told of."""
+    subject = document["subject"]["id"]
+    if queries and subject not in queries:
+        return []
+    return [{"id": person, "type": "user", "email": subject, "name": subject} for person in _people(document)]
+
+
+def _oncalls(document: Mapping[str, Any], ids: set[str]) -> list[dict[str, Any]]:
+    return [
+        {
+            "user": {"id": fact["person"], "type": "user_reference"},
+            "schedule": None if fact["schedule"] is None else {"id": fact["schedule"], "type": "schedule_reference"},
+            "escalation_policy": {"id": fact["policy"], "type": "escalation_policy_reference"},
+            "escalation_level": fact["level"],
+            "start": fact["starts_at"],
+            "end": fact["until"],
+        }
+        for fact in document["on_call"]
+        if not ids or fact["person"] in ids
+    ]

@@ -1,0 +1,1 @@
+"""The HTTP service, one file a dialect."""

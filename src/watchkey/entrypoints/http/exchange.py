@@ -1,0 +1,81 @@
+"""A request as it arrived whole, and the answer to it: what every dialect reads and returns."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from enum import StrEnum
+from typing import Any, Final
+
+import msgspec
+
+from watchkey.model.access import Caller
+
+JSON_TYPE: Final = b"application/json"
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """One HTTP request with its whole body. Header names are in lower case; repeated ones are joined by `, `."""
+
+    method: str
+    path: str
+    """As sent, still percent-encoded, without the query."""
+    query: str
+    headers: Mapping[bytes, bytes]
+    body: bytes
+    id: str
+    """Ours, or the caller's `X-Request-Id` when it is harmless; stands in the answer and in the log."""
+    peer: str
+    arrived_at: float
+    """Seconds of the monotonic clock when the request was complete."""
+
+
+class Response(msgspec.Struct, frozen=True, kw_only=True):
+    """What goes back."""
+
+    status: int
+    body: bytes = b""
+    content_type: bytes = JSON_TYPE
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+
+
+class Fault(Exception):
+    """A request that gets an error instead of an answer; `code` is stable, the message is for people."""
+
+    def __init__(self, status: int, code: str, message: str, *, headers: tuple[tuple[bytes, bytes], ...] = ()) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.message = message
+        self.headers = headers
+
+
+class Door(StrEnum):
+    """Who may walk through a route."""
+
+    OPEN = "open"
+    """Anybody, without a token: it tells nothing about people or resources."""
+    CALLER = "caller"
+    """Callers with a token."""
+    TRUSTED = "trusted"
+    """Callers with a token that are marked as trusted."""
+
+
+Handler = Callable[[Request, Caller | None], Awaitable[Response]]
+FaultWriter = Callable[[Fault], Response]
+
+
+class Route(msgspec.Struct, frozen=True, kw_only=True):
+    """One path of one dialect. A path that ends in `/` stands for everything below it."""
+
+    name: str
+    """For the metrics: few and fixed."""
+    method: str
+    path: str
+    door: Door
+    handler: Handler
+    write_fault: FaultWriter
+    body_bytes: int
+
+
+def native_fault(fault: Fault) -> Response:
+    """Write an error as `{"error": {"code", "message"}}`, with `"allow": false` beside it for a careless reader."""
+    document: dict[str, Any] = {"allow": False, "error": {"code": fault.code, "message": fault.message}}
+    return Response(status=fault.status, body=msgspec.json.encode(document) + b"\n", headers=fault.headers)

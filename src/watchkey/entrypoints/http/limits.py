@@ -1,0 +1,132 @@
+"""Every bound of the HTTP way in on one page, and the token buckets that share it out fairly among callers."""
+
+from collections import OrderedDict
+from datetime import datetime
+
+import msgspec
+
+from watchkey.model.access import AccessRequest
+from watchkey.model.ids import CallerId, PrivilegeName, ResourceId, SubjectId
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Bounds with their units in their names: `_s` seconds, `_bytes` bytes, `_max` a count."""
+
+    head_bytes: int = 16 * 1024
+    """Request line and headers together."""
+    url_bytes: int = 8 * 1024
+    headers_max: int = 100
+    body_bytes: int = 64 * 1024
+    webhook_body_bytes: int = 256 * 1024
+    """PagerDuty sends up to 256 KB and drops what is larger."""
+    depth_max: int = 32
+    """How deeply a JSON body may nest."""
+    batch_max: int = 1000
+    """Questions in one batch."""
+    connections_max: int = 4096
+    """Beyond it the connection that has been idle longest makes room; when none is idle the new one is refused."""
+    pipeline_max: int = 64
+    """Requests of one connection that wait for their turn."""
+    head_s: float = 10.0
+    """From the first byte of a request, or from the connection, to the end of its headers."""
+    body_s: float = 20.0
+    """From the end of the headers to the end of the body."""
+    answer_s: float = 30.0
+    """From the complete request to its answer."""
+    write_s: float = 20.0
+    """How long a client may leave an answer unread."""
+    idle_s: float = 75.0
+    """How long a connection may rest between two requests."""
+    drain_s: float = 10.0
+    """How long a stopping service waits for the requests under way."""
+    refusal_grid_s: float = 0.025
+    """A *no* to an untrusted caller leaves at a multiple of this after its question, so that its time tells nothing."""
+    quota_per_s: float = 5000.0
+    """Questions a second that one caller may ask in the long run."""
+    quota_burst: float = 10000.0
+    """Questions that one caller may ask at once."""
+    webhook_reads_per_s: float = 0.5
+    """Reads of one source that webhooks may cause; hints beyond it are joined into a later one, never lost."""
+    webhook_burst: float = 5.0
+
+
+class TokenBucket:
+    """A rate with a burst. Time is an argument: seconds of a clock that only grows."""
+
+    __slots__ = ("_burst", "_filled_at", "_rate", "_tokens")
+
+    def __init__(self, *, rate: float, burst: float, now: float) -> None:
+        self._rate = rate
+        self._burst = burst
+        self._tokens = burst
+        self._filled_at = now
+
+    def take(self, now: float) -> bool:
+        """Take one token, or say that there is none."""
+        if now > self._filled_at:
+            self._tokens = min(self._burst, self._tokens + (now - self._filled_at) * self._rate)
+            self._filled_at = now
+        if self._tokens < 1.0:
+            return False
+        self._tokens -= 1.0
+        return True
+
+    def wait_for(self) -> float:
+        """Seconds from the last `take` until there is a token again."""
+        return max(0.0, (1.0 - self._tokens) / self._rate)
+
+
+class Quotas:
+    """One bucket a caller, so that a caller in a loop starves nobody but itself.
+
+    Callers come from the configuration, so their number is bounded.
+    """
+
+    __slots__ = ("_buckets", "_limits")
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._buckets: dict[CallerId, TokenBucket] = {}
+
+    def bucket(self, caller: CallerId, now: float) -> TokenBucket:
+        """The bucket of that caller."""
+        found = self._buckets.get(caller)
+        if found is None:
+            found = TokenBucket(rate=self._limits.quota_per_s, burst=self._limits.quota_burst, now=now)
+            self._buckets[caller] = found
+        return found
+
+
+_Key = tuple[CallerId, SubjectId, ResourceId, PrivilegeName]
+
+
+class LiveAllows:
+    """The reserved lane: who holds an allow that still runs is never refused for load, whatever their caller's quota.
+
+    It only decides *whether a question is asked*; the answer comes from the decision as always.
+    """
+
+    __slots__ = ("_capacity", "_until")
+
+    def __init__(self, capacity: int = 100_000) -> None:
+        self._capacity = capacity
+        self._until: OrderedDict[_Key, datetime] = OrderedDict()
+
+    def remember(self, request: AccessRequest, until: datetime) -> None:
+        """Note an allow that was given; the oldest notes make room."""
+        self._until[_key(request)] = until
+        if len(self._until) > self._capacity:
+            self._until.popitem(last=False)
+
+    def forget(self, request: AccessRequest) -> None:
+        """Note that the same question was denied since."""
+        self._until.pop(_key(request), None)
+
+    def holds(self, request: AccessRequest, now: datetime) -> bool:
+        """Whether an allow for this very question was given and has not ended."""
+        until = self._until.get(_key(request))
+        return until is not None and now < until
+
+
+def _key(request: AccessRequest) -> _Key:
+    return (request.caller, request.subject.id, request.resource, request.privilege)

@@ -1,0 +1,196 @@
+"""The OpenAPI 3.1 document: its schemas are made from the very types that decode requests and encode answers."""
+
+from typing import Any, Final
+
+import msgspec
+
+from watchkey import __version__
+from watchkey.entrypoints.http.answer import DecisionAnswer, ErrorAnswer
+from watchkey.entrypoints.http.exchange import Door, Request, Response, Route, native_fault
+from watchkey.entrypoints.http.health import HealthAnswer, ReadyAnswer
+from watchkey.entrypoints.http.limits import Limits
+from watchkey.entrypoints.http.native import Batch, BatchAnswer, OnCallAnswer, Question, RosterAnswer
+from watchkey.entrypoints.http.opa import DataAnswer, DataBody, InputBody, OpaError
+from watchkey.model.access import Caller
+
+
+class FaultAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """Why there is no answer. `allow` is false, for whoever looks at nothing else."""
+
+    allow: bool
+    error: ErrorAnswer
+
+
+_TYPES: Final = (
+    Batch,
+    BatchAnswer,
+    DataAnswer,
+    DataBody,
+    DecisionAnswer,
+    FaultAnswer,
+    HealthAnswer,
+    InputBody,
+    OnCallAnswer,
+    OpaError,
+    Question,
+    ReadyAnswer,
+    RosterAnswer,
+)
+
+_Json = dict[str, Any]
+
+
+def document() -> _Json:
+    """The whole document."""
+    _, schemas = msgspec.json.schema_components(_TYPES, ref_template="#/components/schemas/{name}")
+    # `input` and `result` are any JSON; msgspec writes an empty schema for both, and OpenAPI reads it so.
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Watchkey",
+            "version": __version__,
+            "summary": "Access follows the pager.",
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "security": [{"token": []}],
+        "paths": {**_native_paths(), **_data_paths(), **_webhook_paths(), **_health_paths()},
+        "components": {
+            "schemas": dict(sorted(schemas.items())),
+            "securitySchemes": {
+                "token": {"type": "http", "scheme": "bearer", "description": "A token `wk_…` of a configured caller."}
+            },
+        },
+    }
+
+
+def routes(limits: Limits) -> tuple[Route, ...]:
+    """The route of the document."""
+    body = msgspec.json.encode(document())
+
+    async def openapi(request: Request, caller: Caller | None) -> Response:
+        del request, caller
+        return Response(status=200, body=body)
+
+    return (
+        Route(
+            name="openapi",
+            method="GET",
+            path="/openapi.json",
+            door=Door.OPEN,
+            handler=openapi,
+            write_fault=native_fault,
+            body_bytes=limits.body_bytes,
+        ),
+    )
+
+
+def _native_paths() -> _Json:
+    decide = _operation(
+        "decide",
+        "May this subject use this privilege on that resource, now? One question, or many.",
+        _one_of("DecisionAnswer", "BatchAnswer"),
+        errors=(400, 401, 413, 429, 500, 503),
+    )
+    decide["requestBody"] = {"required": True, "content": _content(_one_of("Question", "Batch"))}
+    on_call = _operation("onCall", "Who is on call; trusted callers only.", _ref("OnCallAnswer"), errors=_TRUSTED)
+    on_call["parameters"] = [
+        _parameter("resource", "The id of a resource; either this or `scope`."),
+        _parameter("scope", "`SOURCE/KIND/ID` with a kind of service, escalation_policy or schedule."),
+        _parameter("at", "An instant; now when left out.", {"type": "string", "format": "date-time"}),
+    ]
+    roster = _operation("roster", "A page of a roster; trusted callers only.", _ref("RosterAnswer"), errors=_TRUSTED)
+    roster["parameters"] = [
+        _parameter("source", "The source; may be left out when there is one."),
+        _parameter("start", "Now when left out.", {"type": "string", "format": "date-time"}),
+        _parameter("end", "A day after `start` when left out.", {"type": "string", "format": "date-time"}),
+        _parameter("after", "How many shifts to skip: `next` of the page before.", {"type": "integer", "minimum": 0}),
+        _parameter("limit", "Shifts on a page.", {"type": "integer", "minimum": 0, "maximum": 5000}),
+    ]
+    return {"/v1/decide": {"post": decide}, "/v1/on-call": {"get": on_call}, "/v1/roster": {"get": roster}}
+
+
+def _data_paths() -> _Json:
+    summary = "OPA's Data API; `watchkey/allow` and `watchkey/decision` are defined."
+    paths: _Json = {}
+    for path, suffix in (("/v1/data", "Root"), ("/v1/data/{path}", "")):
+        post = _operation(f"postData{suffix}", summary, _ref("DataAnswer"), errors=_DATA, error="OpaError")
+        post["requestBody"] = {"required": False, "content": _content(_ref("DataBody"))}
+        get = _operation(f"getData{suffix}", summary, _ref("DataAnswer"), errors=_DATA, error="OpaError")
+        get["parameters"] = [_parameter("input", "The input as JSON.")]
+        paths[path] = {"post": post, "get": get}
+        if not suffix:
+            paths[path]["parameters"] = [_in_path("path", "Parts of a path below `data`, divided by `/`.")]
+    return paths
+
+
+def _webhook_paths() -> _Json:
+    post = _operation(
+        "pagerdutyWebhook",
+        "A PagerDuty v3 webhook: a hint to read the source soon. Proven by `X-PagerDuty-Signature`.",
+        {"type": "object"},
+        errors=(401, 413),
+        status=202,
+    )
+    post["security"] = []
+    post["requestBody"] = {"required": True, "content": _content({})}
+    return {"/v1/webhooks/pagerduty/{source}": {"post": post, "parameters": [_in_path("source", "A source's name.")]}}
+
+
+def _health_paths() -> _Json:
+    health = _operation("health", "The process answers.", _ref("HealthAnswer"), errors=())
+    ready = _operation("ready", "There is a complete roster of each source.", _ref("ReadyAnswer"), errors=())
+    ready["responses"]["503"] = {"description": "Not yet.", "content": _content(_ref("ReadyAnswer"))}
+    openapi = _operation("openapi", "This document.", {"type": "object"}, errors=())
+    for operation in (health, ready, openapi):
+        operation["security"] = []
+    metrics = _operation("metrics", "Figures for Prometheus; trusted callers only.", {}, errors=(401, 403))
+    metrics["responses"]["200"]["content"] = {"text/plain": {"schema": {"type": "string"}}}
+    return {
+        "/health": {"get": health},
+        "/ready": {"get": ready},
+        "/metrics": {"get": metrics},
+        "/openapi.json": {"get": openapi},
+    }
+
+
+_TRUSTED: Final = (400, 401, 403, 404, 500, 503)
+_DATA: Final = (400, 401, 413, 429, 500, 503)
+_MEANINGS: Final = {
+    400: "The request is malformed.",
+    401: "No known caller, or no genuine signature.",
+    403: "For trusted callers only.",
+    404: "Not there, or not for this caller.",
+    413: "The body is too long.",
+    429: "The caller is over its quota; `Retry-After` says when to try again.",
+    500: "An internal error, logged under the request's id.",
+    503: "No answer now.",
+}
+
+
+def _operation(
+    name: str, summary: str, schema: _Json, *, errors: tuple[int, ...], error: str = "FaultAnswer", status: int = 200
+) -> _Json:
+    responses: _Json = {str(status): {"description": "The answer.", "content": _content(schema)}}
+    for each in errors:
+        responses[str(each)] = {"description": _MEANINGS[each], "content": _content(_ref(error))}
+    return {"operationId": name, "summary": summary, "responses": responses}
+
+
+def _content(schema: _Json) -> _Json:
+    return {"application/json": {"schema": schema}}
+
+
+def _ref(name: str) -> _Json:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def _one_of(*names: str) -> _Json:
+    return {"oneOf": [_ref(name) for name in names]}
+
+
+def _parameter(name: str, description: str, schema: _Json | None = None) -> _Json:
+    return {"name": name, "in": "query", "description": description, "schema": schema or {"type": "string"}}
+
+
+def _in_path(name: str, description: str) -> _Json:
+    return {"name": name, "in": "path", "required": True, "description": description, "schema": {"type": "string"}}

@@ -1,0 +1,425 @@
+"""The gateway itself: listens, knows who is in, and ends them when their lease ends."""
+
+import asyncio
+import hmac
+import logging
+import secrets
+import socket
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Final
+
+from watchkey.entrypoints.pg_gateway.connection import Connection, Running
+from watchkey.entrypoints.pg_gateway.statement_log import LogRules, StatementLog, Who
+from watchkey.entrypoints.pg_gateway.upstream import send_cancel
+from watchkey.flows.guard_session import Admitted, Entry, GuardSessions, TurnedAway
+from watchkey.flows.login_tokens import LoginTokens
+from watchkey.model.access import Subject
+from watchkey.model.audit import Noted
+from watchkey.model.errors import PortError, Refused
+from watchkey.model.ids import CallerId, PrivilegeName, ResourceId
+from watchkey.model.lease import LeaseId
+from watchkey.model.secret import Secret
+from watchkey.ports import AuditLog, Clock
+from watchkey.wire import pg_events as ev
+from watchkey.wire.pg_session import SessionRules, State
+from watchkey.wire.pg_statements import StatementRecord
+
+log = logging.getLogger("watchkey.pg_gateway")
+
+GREETINGS_MAX: Final = 256
+"""Clients that have not logged in yet, at a time; the next ones wait in the listen queue."""
+
+
+CUT_AFTER: Final = 0.01
+CUT_GROUP: Final = 50
+"""Servers are dropped so many at a time, so many seconds apart; the target's own `shut` ends them besides."""
+
+
+class Trace(StrEnum):
+    """How much of a resource's sessions is recorded."""
+
+    OFF = "off"
+    CONNECTIONS = "connections"
+    STATEMENTS = "statements"
+    FULL = "full"
+    """Bound parameters too."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Database:
+    """A database name that clients may ask for, and the resource that it is."""
+
+    resource: ResourceId
+    trace: Trace = Trace.STATEMENTS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatewayRules:
+    """Where the gateway listens, and for what."""
+
+    host: str = "127.0.0.1"
+    port: int = 6432
+    databases: Mapping[str, Database]
+    tls: ssl.SSLContext | None
+    """None is accepted on loopback only."""
+    statements: LogRules = field(default_factory=lambda: LogRules(path=Path("statements.jsonl")))
+    deny_hint: str = "Ask whoever is on call, or have an incident opened and join it."
+    reuse_port: bool = False
+    """Several processes may listen on one port."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionView:
+    """One session, for people."""
+
+    id: str
+    subject: str
+    resource: str
+    lease: str
+    account: str
+    client: str
+    application: str
+    fact: str
+    started_at: datetime
+    ends_at: datetime
+    running: str
+    transaction: str
+
+
+class Gateway:
+    """Start it, and it serves until closed. It is the `Door` of its guard."""
+
+    def __init__(
+        self, rules: GatewayRules, *, guard: GuardSessions, tokens: LoginTokens, audit: AuditLog, clock: Clock,
+        caller: CallerId,
+    ) -> None:  # fmt: skip
+        if rules.tls is None and rules.host not in {"127.0.0.1", "::1", "localhost"}:
+            raise Refused("without TLS the gateway listens on loopback only: passwords would travel in clear")
+        self._rules = rules
+        self._guard = guard
+        self._tokens = tokens
+        self._audit = audit
+        self._clock = clock
+        self._caller = caller
+        self.tls = rules.tls
+        self.session_rules = SessionRules(
+            offers_tls=rules.tls is not None,
+            needs_tls=rules.tls is not None,
+            deny_hint=rules.deny_hint,
+            wants_values=any(database.trace is Trace.FULL for database in rules.databases.values()),
+        )
+        self._by_resource = {database.resource: database for database in rules.databases.values()}
+        self._log = StatementLog(rules.statements, audit=audit, clock=clock, caller=caller, on_pressure=self._hold_all)
+        self._by_lease: dict[LeaseId, set[Connection]] = {}
+        self._by_cancel_id: dict[int, Connection] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._to_cut: list[asyncio.Transport] = []
+        self._greetings = asyncio.Semaphore(GREETINGS_MAX)
+        self._listener: socket.socket | None = None
+        self._accepting: asyncio.Task[None] | None = None
+        self._guarding: asyncio.Task[None] | None = None
+        self.port = rules.port
+
+    # --- life ------------------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Listen. Raises OSError when the port cannot be had."""
+        self._listener = _listen(self._rules)
+        self.port = self._listener.getsockname()[1]
+        self._guard.door = self
+        self._log.start()
+        self._guarding = asyncio.create_task(self._guard.run())
+        self._accepting = asyncio.create_task(self._accept(self._listener))
+
+    async def drain(self) -> None:
+        """Take no new sessions; return when the last one has left or was ended."""
+        self._guard.is_draining = True
+        await self._stop_listening()
+        while self._by_lease:
+            await self._clock.sleep(0.2)
+
+    async def close(self) -> None:
+        """End everything: sessions, leases, accounts, and write the last lines of the trace."""
+        await self._stop_listening()
+        await self._guard.close()
+        if self._guarding is not None:
+            self._guarding.cancel()
+            await asyncio.gather(self._guarding, return_exceptions=True)
+        for connections in list(self._by_lease.values()):
+            for connection in list(connections):
+                connection.end("the gateway is going down")
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=10)
+        await self._log.close()
+
+    async def _stop_listening(self) -> None:
+        listener, self._listener = self._listener, None
+        if self._accepting is not None:
+            self._accepting.cancel()
+            await asyncio.gather(self._accepting, return_exceptions=True)
+        if listener is not None:
+            listener.close()
+
+    async def _accept(self, listener: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            await self._greetings.acquire()
+            try:
+                sock, address = await loop.sock_accept(listener)
+            except OSError as error:
+                self._greetings.release()
+                log.error("gateway.accept_failed", extra={"error": str(error)})  # noqa: TRY400  the text says it all
+                await asyncio.sleep(0.1)
+                continue
+            sock.setblocking(False)
+            connection = Connection(self, f"{address[0]}:{address[1]}")
+            task = self._spawn(connection.greet(sock))
+            task.add_done_callback(lambda _: self._greetings.release())
+
+    # --- the door --------------------------------------------------------------------------------------------------
+
+    def end(self, lease: LeaseId, sentence: str) -> int:
+        """See `guard_session.Door`."""
+        connections = list(self._by_lease.get(lease, ()))
+        for connection in connections:
+            connection.end(sentence)
+        return len(connections)
+
+    def warn(self, lease: LeaseId, sentence: str) -> None:
+        """See `guard_session.Door`."""
+        for connection in list(self._by_lease.get(lease, ())):
+            connection.warn(sentence)
+
+    # --- the house of a connection -----------------------------------------------------------------------------------
+
+    def recognise(self, user: str, password: Secret) -> Subject:
+        """Whose token this is. The user name must be that person's, whole or up to the `@`; raises Refused."""
+        subject = self._tokens.recognise(password)
+        if user not in {subject.id, subject.id.partition("@")[0]}:
+            raise Refused("this token proves nobody")
+        return subject
+
+    async def admit(self, connection: Connection, ask: ev.Ask, subject: Subject) -> Admitted | TurnedAway:
+        """Find the resource, ask the guard, and have the session in the audit log before it begins."""
+        database = self._rules.databases.get(ask.database)
+        if database is None:
+            return TurnedAway(
+                sentence=f'there is no database "{ask.database}" behind this gateway', reason="unknown_resource"
+            )
+        privileges = None if ask.privileges is None else tuple(map(PrivilegeName, ask.privileges))
+        answer = await self._guard.admit(
+            Entry(subject=subject, resource=database.resource, privileges=privileges, client=connection.peer)
+        )
+        if isinstance(answer, TurnedAway):
+            return answer
+        lease = answer.lease
+        if connection.is_over:  # the client left meanwhile
+            self._guard.left(lease.id)
+            return TurnedAway(sentence="the client left", reason="client_gone")
+        connection.running = Running(
+            who=Who(
+                session=connection.id,
+                lease=lease.id,
+                subject=subject.id,
+                resource=lease.resource,
+                account=answer.account.name,
+                fact=lease.sentence,
+            ),
+            lease=lease.id,
+            account=answer.account,
+            started_at=self._clock.now(),
+        )
+        # from here on an ending of the lease reaches this connection, although it is not in session yet
+        self._by_lease.setdefault(lease.id, set()).add(connection)
+        if database.trace is not Trace.OFF:
+            try:
+                await self._note(connection, "session.opened", application=connection.application)
+            except PortError as error:
+                return TurnedAway(
+                    sentence=f"nothing can be recorded: {error}", reason="audit_unavailable", is_fault=True
+                )
+        return answer
+
+    def entered(self, connection: Connection) -> None:
+        """See `connection.House`."""
+        log.info("session.entered", extra={"session": connection.id})
+
+    def new_cancel_key(self, connection: Connection) -> tuple[int, bytes]:
+        """See `connection.House`."""
+        while True:
+            process_id = secrets.randbelow(0x7FFFFFFE) + 1
+            if process_id not in self._by_cancel_id:
+                self._by_cancel_id[process_id] = connection
+                return process_id, secrets.token_bytes(4)
+
+    def pass_cancel(self, process_id: int, key: bytes) -> None:
+        """See `connection.House`. Nothing tells the asker whether it fitted."""
+        connection = self._by_cancel_id.get(process_id)
+        known = connection.cancel_key if connection is not None else b"\0\0\0\0"
+        if not hmac.compare_digest(key, known) or connection is None or connection.running is None:
+            return
+        if connection.session.state is not State.RELAYING:
+            return
+        running = connection.running
+
+        async def send() -> None:
+            try:
+                await send_cancel(running.account.endpoint, running.server_process_id, running.server_key)
+            except PortError as error:
+                log.warning("cancel.lost", extra={"error": str(error)})
+
+        self._spawn(send())
+
+    def audits_statements(self, resource: str) -> bool:
+        """See `connection.House`."""
+        return self._by_resource[ResourceId(resource)].trace in {Trace.STATEMENTS, Trace.FULL}
+
+    def recorded(self, who: Who, records: list[StatementRecord]) -> None:
+        """See `connection.House`."""
+        self._log.add(who, records)
+
+    def cut(self, server: asyncio.Transport) -> None:
+        """See `connection.House`.
+
+        A server process that ends takes more of the machine than a client that is told; a thousand of them at once
+        would keep the last clients waiting. So the clients come first, and the servers follow in small groups.
+        """
+        self._to_cut.append(server)
+        if len(self._to_cut) == 1:
+            asyncio.get_running_loop().call_later(CUT_AFTER, self._cut_some)
+
+    def _cut_some(self) -> None:
+        group, self._to_cut = self._to_cut[:CUT_GROUP], self._to_cut[CUT_GROUP:]
+        for server in group:
+            server.abort()
+        if self._to_cut:
+            asyncio.get_running_loop().call_later(CUT_AFTER, self._cut_some)
+
+    def closed(self, connection: Connection, why: str) -> None:
+        """See `connection.House`."""
+        self._by_cancel_id.pop(connection.cancel_id, None)
+        running = connection.running
+        if running is None:
+            return
+        mine = self._by_lease.get(running.lease)
+        if mine is not None:
+            mine.discard(connection)
+            if not mine:
+                del self._by_lease[running.lease]
+        self._guard.left(running.lease)
+        self._spawn(self._note_end(connection, why))
+
+    # --- looking in --------------------------------------------------------------------------------------------------
+
+    def sessions(self) -> list[SessionView]:
+        """Who is in."""
+        ends = {held.lease.id: held.lease.ends_at for held in self._guard.held}
+        return [
+            _view(connection, connection.running, ends[lease])
+            for lease, connections in self._by_lease.items()
+            for connection in connections
+            if connection.running is not None and lease in ends
+        ]
+
+    def end_session(self, session: str, *, by: str, why: str) -> bool:
+        """End one session; the lease goes on. Returns whether there was one."""
+        for connections in self._by_lease.values():
+            for connection in connections:
+                if connection.id == session:
+                    connection.end(f"your session was ended by {by}: {why}")
+                    return True
+        return False
+
+    # --- small -------------------------------------------------------------------------------------------------------
+
+    def _hold_all(self, is_held: bool) -> None:  # noqa: FBT001  a switch, and nothing else
+        for connections in self._by_lease.values():
+            for connection in connections:
+                connection.hold(is_held)
+
+    async def _note_end(self, connection: Connection, why: str) -> None:
+        running = connection.running
+        if running is None or self._by_resource[ResourceId(running.who.resource)].trace is Trace.OFF:
+            return
+        self._log.add(running.who, connection.abandoned())
+        try:
+            await self._log.flush()  # the statements are in the log before the end of their session is
+            await self._note(connection, "session.ended", why=why)
+        except (PortError, OSError) as error:
+            log.error("audit.unavailable", extra={"error": str(error)})  # noqa: TRY400  the text says it all
+
+    async def _note(self, connection: Connection, what: str, **fields: Any) -> None:
+        running = connection.running
+        if running is None:
+            return
+        who = running.who
+        await self._audit.append(
+            Noted(
+                at=self._clock.now(),
+                what=what,
+                caller=self._caller,
+                fields={
+                    "session": who.session,
+                    "lease": who.lease,
+                    "subject": who.subject,
+                    "resource": who.resource,
+                    "client": connection.peer,
+                    **fields,
+                },
+            )
+        )
+
+    def _spawn(self, work: Any) -> asyncio.Task[None]:
+        task: asyncio.Task[None] = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+
+def server_tls(certificate: Path, key: Path) -> ssl.SSLContext:
+    """TLS towards clients: 1.2 and up, and the protocol's own ALPN name."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.load_cert_chain(certificate, key)
+    context.set_alpn_protocols(["postgresql"])
+    return context
+
+
+def _listen(rules: GatewayRules) -> socket.socket:
+    family = socket.AF_INET6 if ":" in rules.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if rules.reuse_port:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        listener.bind((rules.host, rules.port))
+        listener.listen(512)
+        listener.setblocking(False)
+    except BaseException:
+        listener.close()
+        raise
+    return listener
+
+
+def _view(connection: Connection, running: Running, ends_at: datetime) -> SessionView:
+    ledger = connection.session.ledger
+    now_running = ledger.running if ledger is not None else None
+    return SessionView(
+        id=connection.id,
+        subject=running.who.subject,
+        resource=running.who.resource,
+        lease=running.lease,
+        account=running.account.name,
+        client=connection.peer,
+        application=connection.application,
+        fact=running.who.fact,
+        started_at=running.started_at,
+        ends_at=ends_at,
+        running=now_running.kept[:200].decode("utf-8", "replace") if now_running is not None else "",
+        transaction=ledger.status if ledger is not None else "",
+    )

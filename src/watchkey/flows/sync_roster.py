@@ -1,0 +1,221 @@
+"""Read a source, grade what it says, guard against shrinking, and swap the roster at once or not at all.
+
+Planned handoffs need none of this: they are in the roster that was read with a look-ahead, and happen by time. A read
+brings the unplanned changes. A webhook is a hint that causes a read, and nothing else. What the log cannot record does
+not stop a roster from being taken over, since a newer roster may be the one that takes access away.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final, Protocol
+
+from watchkey.model.audit import AuditEvent, RosterHeld, RosterSwapped
+from watchkey.model.errors import PortError, Unavailable
+from watchkey.model.ids import SourceName
+from watchkey.model.oncall import Roster
+from watchkey.ports import AuditLog, Clock, HeldRoster, RosterStore, Source
+from watchkey.rules.provenance import Sightings, grade_by_sight
+from watchkey.rules.roster import GuardLimits, Hold, RosterChange, RosterIndex, index_roster, shrink_guard
+
+log = logging.getLogger("watchkey.sync_roster")
+
+HINT_GAP: Final = 1.0
+"""Seconds between two reads that hints may cause; more hints in between cause one."""
+
+BACKOFF_FIRST: Final = 2.0
+BACKOFF_MAX: Final = 60.0
+"""Seconds to the next try after a failure: doubled each time, never more than this, never less than the source asks."""
+
+
+class RosterMemory(Protocol):
+    """What is kept over a restart: the last roster taken over, and when each shift was first seen."""
+
+    async def keep(self, held: HeldRoster, sightings: Sightings) -> None:
+        """Keep both; `Unavailable` when they cannot be kept."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Synced:
+    """A complete read was taken over."""
+
+    held: HeldRoster
+    change: RosterChange
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotSynced:
+    """The roster stays as it was; `retry_after` in seconds, when the source asked for a pause."""
+
+    why: str
+    retry_after: float | None = None
+
+
+@dataclass(slots=True)
+class _Progress:
+    """What one source's loop carries from read to read."""
+
+    source: Source
+    wake: asyncio.Event
+    sightings: Sightings | None
+    pending: RosterIndex | None = None
+    last_error: str | None = None
+    failures: int = 0
+
+
+class SyncRoster:
+    """The use case for all configured sources."""
+
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        sources: Iterable[Source],
+        rosters: RosterStore,
+        audit: AuditLog,
+        memory: RosterMemory,
+        sightings: Mapping[SourceName, Sightings],
+        limits: GuardLimits,
+        window: timedelta,
+        poll_every: timedelta,
+    ) -> None:
+        self._clock = clock
+        self._rosters = rosters
+        self._audit = audit
+        self._memory = memory
+        self._limits = limits
+        self._window = window
+        self._poll_every = poll_every.total_seconds()
+        self._progress = {
+            source.name: _Progress(source=source, wake=asyncio.Event(), sightings=sightings.get(source.name))
+            for source in sources
+        }
+        self.listeners: list[Callable[[SourceName, RosterChange], None]] = []
+        """Told after each swap that changed something; whoever guards sessions looks again."""
+
+    def last_error(self, name: SourceName) -> str | None:
+        """Why the last read of this source was not taken over; None when it was."""
+        return self._progress[name].last_error
+
+    def hint(self, name: SourceName) -> bool:
+        """Something may have changed: read soon. False when there is no such source."""
+        progress = self._progress.get(name)
+        if progress is not None:
+            progress.wake.set()
+        return progress is not None
+
+    async def sync(self, name: SourceName) -> Synced | NotSynced:
+        """One read of one source, taken over whole or not at all."""
+        progress = self._progress[name]
+        try:
+            roster = await progress.source.fetch(now=self._clock.now(), window=self._window)
+            outcome = await self._take_over(progress, roster)
+        except PortError as error:
+            retry_after = error.retry_after if isinstance(error, Unavailable) else None
+            outcome = NotSynced(why=str(error), retry_after=retry_after)
+        except Exception:
+            # A source that breaks its promise about errors must not end the loop: its roster grows stale, which closes.
+            log.exception("source.broke", extra={"source": name})
+            outcome = NotSynced(why=f"{name}: reading failed inside Watchkey; the log has the cause")
+        if isinstance(outcome, NotSynced):
+            await self._note_failure(progress, outcome.why)
+        else:
+            progress.last_error, progress.failures = None, 0
+        return outcome
+
+    async def run(self) -> None:
+        """Keep every source read until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for name in self._progress:
+                group.create_task(self._keep_reading(name), name=f"sync {name}")
+
+    # --- inside ----------------------------------------------------------------------------------------------------
+
+    async def _take_over(self, progress: _Progress, roster: Roster) -> Synced | NotSynced:
+        name = progress.source.name
+        before = self._rosters.held().get(name)
+        roster, sightings = grade_by_sight(roster, progress.sightings, self._clock.now())
+        index = index_roster(roster)
+        previous = None if before is None else before.index
+        verdict = shrink_guard(previous, index, progress.pending, self._clock.now(), self._limits)
+        if isinstance(verdict, Hold):
+            progress.pending = verdict.pending
+            return NotSynced(why=verdict.why)
+        progress.pending, progress.sightings = None, sightings
+        held = self._rosters.swap(index, read_at=self._clock.monotonic())
+        if before is None or before.revision != held.revision:
+            self._tell(name, verdict.change)
+            await self._record(_swapped(held, verdict.change, self._clock))
+        await self._keep(held, sightings)
+        return Synced(held=held, change=verdict.change)
+
+    def _tell(self, name: SourceName, change: RosterChange) -> None:
+        for listener in self.listeners:
+            listener(name, change)
+
+    async def _record(self, event: AuditEvent) -> None:
+        try:
+            await self._audit.append(event)
+        except PortError as error:
+            log.error("audit.unavailable", extra={"error": str(error)})  # noqa: TRY400  # the text says it all
+
+    async def _keep(self, held: HeldRoster, sightings: Sightings) -> None:
+        try:
+            await self._memory.keep(held, sightings)
+        except PortError as error:
+            log.warning("roster.not_kept", extra={"source": held.index.source, "error": str(error)})
+
+    async def _note_failure(self, progress: _Progress, why: str) -> None:
+        """Record a failure once, not on each retry of the same."""
+        progress.failures += 1
+        if progress.last_error == why:
+            return
+        progress.last_error = why
+        log.warning("roster.held", extra={"source": progress.source.name, "why": why})
+        await self._record(RosterHeld(at=self._clock.now(), source=progress.source.name, why=why))
+
+    async def _keep_reading(self, name: SourceName) -> None:
+        progress = self._progress[name]
+        while True:
+            progress.wake.clear()
+            outcome = await self.sync(name)
+            await self._clock.sleep(HINT_GAP)
+            await self._wait(progress, self._pause(progress, outcome) - HINT_GAP)
+
+    def _pause(self, progress: _Progress, outcome: Synced | NotSynced) -> float:
+        if isinstance(outcome, Synced):
+            return self._poll_every
+        backoff = min(BACKOFF_MAX, self._poll_every, BACKOFF_FIRST * 2.0 ** min(progress.failures - 1, 10))
+        return max(backoff, outcome.retry_after or 0.0)
+
+    async def _wait(self, progress: _Progress, seconds: float) -> None:
+        """Until the time is over or a hint arrives, whichever comes first."""
+        if seconds <= 0:
+            return
+        waiting = [
+            asyncio.ensure_future(self._clock.sleep(seconds)),
+            asyncio.ensure_future(progress.wake.wait()),
+        ]
+        try:
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in waiting:
+                task.cancel()
+
+
+def _swapped(held: HeldRoster, change: RosterChange, clock: Clock) -> RosterSwapped:
+    roster = held.index.roster
+    return RosterSwapped(
+        at=clock.now(),
+        source=roster.source,
+        revision=held.revision,
+        digest=held.index.digest,
+        people=len(roster.people),
+        shifts=len(roster.shifts),
+        incidents=len(roster.incidents),
+        appeared=len(change.appeared),
+        vanished=len(change.vanished),
+    )

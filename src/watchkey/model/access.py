@@ -1,0 +1,254 @@
+"""The question and its answer: who may do what to which resource, until when, and why."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+from watchkey.model.ids import CallerId, IncidentId, PersonId, PrivilegeName, ResourceId, SourceName, SubjectId
+from watchkey.model.oncall import EndKind, Provenance, Scope
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """Who acts. `groups` come from the identity provider or from the configuration, never from the on-call tool."""
+
+    id: SubjectId
+    groups: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """The program that asks on a subject's behalf. `resources` None means all of them."""
+
+    id: CallerId
+    resources: frozenset[ResourceId] | None = frozenset()
+    is_trusted: bool = False
+    """A trusted caller learns the reason of a denial; an untrusted one learns *no*."""
+
+    def may_ask_about(self, resource: ResourceId) -> bool:
+        """Whether this caller may ask about that resource at all."""
+        return self.resources is None or resource in self.resources
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Link:
+    """A subject is this person of that source: pinned by immutable id, confirmed by somebody."""
+
+    subject: SubjectId
+    source: SourceName
+    person: PersonId
+
+
+class Needs(StrEnum):
+    """Which fact opens a resource."""
+
+    ON_CALL = "on_call"
+    RESPONDING = "responding"
+    EITHER = "either"
+    NOTHING = "nothing"
+
+
+class StaleMode(StrEnum):
+    """What a roster older than the resource's bound is still good for."""
+
+    STRICT = "strict"
+    """Nothing."""
+    INCUMBENT = "incumbent"
+    """Those on call at the last complete read stay to the published end of their shift."""
+    FORECAST = "forecast"
+    """Also those whose shift was published in the last complete read, within `forecast_max`."""
+    SECOND_SOURCE = "second_source"
+    """Nothing; another source that is fresh and in scope may give what this one cannot."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resource:
+    """What is protected, and whose pager opens it."""
+
+    id: ResourceId
+    kind: str
+    privileges: tuple[PrivilegeName, ...]
+    scopes: tuple[Scope, ...] = ()
+    """Whose pager opens it; any one suffices."""
+    needs: Needs = Needs.ON_CALL
+    max_level: int = 1
+    """The highest escalation level that counts; 1 is paged first."""
+    incident_roles: frozenset[str] = frozenset()
+    """How one must be involved to count as responding: `acknowledged`, `joined`, `assigned`, or a role's name."""
+    ttl_max: timedelta = timedelta(hours=1)
+    age_max: timedelta = timedelta(minutes=10)
+    """A roster older than this is stale for this resource."""
+    stale_mode: StaleMode = StaleMode.INCUMBENT
+    forecast_max: timedelta = timedelta(hours=24)
+    opens: Mapping[Provenance, frozenset[PrivilegeName]] = field(default_factory=dict)
+    """Which privileges a shift of each grade opens; a grade that is not named opens nothing."""
+    unvetted: frozenset[PrivilegeName] = frozenset()
+    """Which privileges an incident gives that nobody but its own opener has acknowledged."""
+    eligible_groups: frozenset[str] = frozenset()
+    """When not empty, the subject must be in one of them besides being on call."""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    policy: str = "default"
+    target: Mapping[str, Any] = field(default_factory=dict)
+    """How the enforcing side reaches it; opaque here."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccessRequest:
+    """May this subject do this to that resource, now? `context` is what the caller tells besides; never trusted as fact."""
+
+    subject: Subject
+    privilege: PrivilegeName
+    resource: ResourceId
+    caller: CallerId
+    context: Mapping[str, Any] = field(default_factory=dict)
+
+
+class FactKind(StrEnum):
+    """Which kind of fact an evidence is."""
+
+    ON_CALL = "on_call"
+    RESPONDING = "responding"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """One fact about one person that touches the resource: the policy sees it, the decision rests on it, the audit keeps it."""
+
+    kind: FactKind
+    person: PersonId
+    scope: Scope
+    """The configured scope through which the fact counts."""
+    until: datetime | None
+    """When the fact ends by itself; None when it does not, or when nobody knows."""
+    end_kind: EndKind
+    level: int | None = None
+    starts_at: datetime | None = None
+    schedule: str | None = None
+    policy: str | None = None
+    provenance: Provenance = Provenance.ROTA
+    incident: IncidentId | None = None
+    involvement: str | None = None
+    """For RESPONDING: `acknowledged`, `joined`, `assigned`, or the role's name."""
+    is_vetted: bool = True
+    """For RESPONDING: somebody else than its opener is at the incident too, or a machine opened it."""
+
+
+class Outcome(StrEnum):
+    """What a policy engine did with a question."""
+
+    YES = "yes"
+    NO = "no"
+    UNDEFINED = "undefined"
+    MALFORMED = "malformed"
+    FAILED = "failed"
+    OVER_BUDGET = "over_budget"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What the policy said. It is evidence for the decision, not the decision; `ttl` None means no wish."""
+
+    outcome: Outcome
+    ttl: timedelta | None = None
+    reasons: tuple[str, ...] = ()
+    detail: str = ""
+    """For the operator: what went wrong. Never shown to an untrusted caller."""
+    policy_hash: str = ""
+    policy_revision: int = 0
+
+
+class Reason(StrEnum):
+    """Why. Stable codes: they stand in the audit log, in metrics and in other people's scripts."""
+
+    # Allow
+    ON_CALL = "on_call"
+    RESPONDING = "responding"
+    NO_FACT_NEEDED = "no_fact_needed"
+    # Deny: the question
+    CALLER_NOT_ALLOWED = "caller_not_allowed"
+    UNKNOWN_RESOURCE = "unknown_resource"
+    UNKNOWN_PRIVILEGE = "unknown_privilege"
+    # Deny: what is known
+    NO_ROSTER = "no_roster"
+    ROSTER_STALE = "roster_stale"
+    CLOCK_DOUBTFUL = "clock_doubtful"
+    # Deny: who is asking
+    NOT_LINKED = "not_linked"
+    IDENTITY_AMBIGUOUS = "identity_ambiguous"
+    PERSON_UNKNOWN = "person_unknown"
+    PERSON_INACTIVE = "person_inactive"
+    NOT_ELIGIBLE = "not_eligible"
+    # Deny: the facts
+    NOT_ON_CALL = "not_on_call"
+    LEVEL_TOO_HIGH = "level_too_high"
+    LEVEL_UNKNOWN = "level_unknown"
+    ONLY_PERMANENT = "only_permanent"
+    PROVENANCE_TOO_WEAK = "provenance_too_weak"
+    NOT_RESPONDING = "not_responding"
+    INCIDENT_UNVETTED = "incident_unvetted"
+    SCOPE_UNKNOWN = "scope_unknown"
+    # Deny: the policy
+    POLICY_DENIED = "policy_denied"
+    POLICY_UNDEFINED = "policy_undefined"
+    POLICY_MALFORMED = "policy_malformed"
+    POLICY_FAILED = "policy_failed"
+    POLICY_OVER_BUDGET = "policy_over_budget"
+    # Deny: ourselves
+    NO_TIME_LEFT = "no_time_left"
+    AUDIT_UNAVAILABLE = "audit_unavailable"
+    INTERNAL_ERROR = "internal_error"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ground:
+    """On which roster a decision stands: its revision, and how old its last complete read was."""
+
+    source: SourceName
+    revision: int
+    age: timedelta
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Allow:
+    """Yes, until then, because of these facts. `until` is absolute and exclusive; no cache may extend it."""
+
+    request: AccessRequest
+    decided_at: datetime
+    until: datetime
+    reason: Reason
+    sentence: str
+    evidence: tuple[Evidence, ...]
+    grounds: tuple[Ground, ...] = ()
+    policy_hash: str = ""
+    policy_revision: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OnCallInstead:
+    """Who holds the pager now, for the person at 3 a.m. who does not."""
+
+    name: str
+    level: int | None
+    until: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deny:
+    """No, because. `sentence` tells a person what is missing, who is on call instead, and when their own next shift starts."""
+
+    request: AccessRequest
+    decided_at: datetime
+    reason: Reason
+    sentence: str
+    instead: tuple[OnCallInstead, ...] = ()
+    next_shift_at: datetime | None = None
+    evidence: tuple[Evidence, ...] = ()
+    """Facts that were found and did not suffice."""
+    grounds: tuple[Ground, ...] = ()
+    policy_hash: str = ""
+    policy_revision: int = 0
+
+
+Decision = Allow | Deny

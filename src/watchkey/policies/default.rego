@@ -1,0 +1,62 @@
+# METADATA
+# title: Access follows the pager
+# description: |
+#   The shipped policy. On call in scope at or below the resource's ceiling, through a fact of a grade that opens the
+#   privilege; or responding to an open incident of it in a role that the resource accepts.
+#   It judges the same facts as Watchkey's own decision, independently: both must say yes.
+package watchkey
+
+default decision := {"allow": false, "ttl": 0, "reasons": []}
+
+decision := {"allow": true, "ttl": input.resource.ttl_max_s, "reasons": reasons} if count(reasons) > 0
+
+reasons contains "on_call" if {
+	input.resource.needs in {"on_call", "either"}
+	some shift in input.on_call
+	in_time(shift)
+	level_counts(shift)
+	grade_opens(shift)
+}
+
+reasons contains "responding" if {
+	input.resource.needs in {"responding", "either"}
+	some response in input.responding
+	response.involvement in input.resource.incident_roles
+	vetted(response)
+}
+
+reasons contains "no_fact_needed" if input.resource.needs == "nothing"
+
+# Half-open: the first instant counts, the last one does not. A permanent target has neither.
+in_time(shift) if {
+	shift.end_kind != "permanent"
+	shift.starts_ns <= input.now_ns
+	input.now_ns < shift.until_ns
+}
+
+in_time(shift) if shift.end_kind == "permanent"
+
+# A source that knows no end says so; Watchkey then caps the answer at a few minutes.
+in_time(shift) if {
+	shift.end_kind == "unknown"
+	shift.starts_ns <= input.now_ns
+	shift.until_ns == null
+}
+
+# A schedule names exactly its people. Anywhere else the level must be a number: in Rego, null is below every number.
+level_counts(shift) if shift.scope.kind == "schedule"
+
+level_counts(shift) if {
+	is_number(shift.level)
+	shift.level <= input.resource.max_level
+}
+
+grade_opens(shift) if input.privilege in input.resource.opens[grade(shift)]
+
+grade(shift) := "permanent" if {
+	shift.end_kind == "permanent"
+} else := shift.provenance
+
+vetted(response) if response.is_vetted
+
+vetted(_) if input.privilege in input.resource.unvetted

@@ -1,0 +1,94 @@
+package watchkey_test
+
+import data.watchkey
+
+hour := 3600000000000
+
+now := 1782900000000000000
+
+shift := {
+	"person": "PALICE", "scope": {"source": "pagerduty", "kind": "service", "id": "PORDERS"},
+	"level": 1, "schedule": "PSCHED", "policy": "PPOLICY",
+	"starts_at": null, "starts_ns": now - hour, "until": null, "until_ns": now + hour,
+	"end_kind": "exact", "provenance": "rota",
+}
+
+response := {
+	"person": "PALICE", "scope": {"source": "pagerduty", "kind": "service", "id": "PORDERS"},
+	"incident": "Q1", "involvement": "acknowledged", "since": null, "since_ns": null, "is_vetted": true,
+}
+
+resource := {
+	"id": "orders-db", "kind": "postgres", "labels": {}, "needs": "either", "max_level": 1,
+	"incident_roles": ["acknowledged", "joined"],
+	"opens": {"rota": ["read", "write"], "self_override": ["read"]},
+	"unvetted": ["read"], "ttl_max_s": 3600,
+}
+
+question := {
+	"version": 1, "now": "", "now_ns": now, "subject": {"id": "alice", "groups": []}, "privilege": "write",
+	"resource": resource, "on_call": [], "responding": [], "is_stale": false, "caller": "test", "context": {},
+}
+
+on_call(change) := object.union(question, {"on_call": [object.union(shift, change)]})
+
+responding(change) := object.union(question, {"responding": [object.union(response, change)]})
+
+test_on_call_is_let_in if {
+	watchkey.decision == {"allow": true, "ttl": 3600, "reasons": {"on_call"}} with input as on_call({})
+}
+
+test_nobody_is_not if watchkey.decision == {"allow": false, "ttl": 0, "reasons": []} with input as question
+
+test_the_first_instant_counts if watchkey.decision.allow with input as on_call({"starts_ns": now})
+
+test_the_last_instant_does_not if not watchkey.decision.allow with input as on_call({"until_ns": now})
+
+test_a_level_above_the_ceiling_is_refused if not watchkey.decision.allow with input as on_call({"level": 2})
+
+test_a_missing_level_is_refused if not watchkey.decision.allow with input as on_call({"level": null})
+
+test_a_level_as_text_is_refused if not watchkey.decision.allow with input as on_call({"level": "1"})
+
+test_a_schedule_has_no_levels if {
+	scope := {"source": "pagerduty", "kind": "schedule", "id": "PSCHED"}
+	watchkey.decision.allow with input as on_call({"level": null, "scope": scope})
+}
+
+test_a_permanent_target_is_refused if {
+	not watchkey.decision.allow with input as on_call({"end_kind": "permanent", "starts_ns": null, "until_ns": null})
+}
+
+test_a_self_made_override_opens_reading_only if {
+	not watchkey.decision.allow with input as on_call({"provenance": "self_override"})
+	asked := object.union(on_call({"provenance": "self_override"}), {"privilege": "read"})
+	watchkey.decision.allow with input as asked
+}
+
+test_an_unknown_grade_opens_nothing if not watchkey.decision.allow with input as on_call({"provenance": "unknown"})
+
+test_a_responder_is_let_in if {
+	watchkey.decision == {"allow": true, "ttl": 3600, "reasons": {"responding"}} with input as responding({})
+}
+
+test_being_asked_is_not_responding if not watchkey.decision.allow with input as responding({"involvement": "requested"})
+
+test_an_unvetted_incident_opens_reading_only if {
+	not watchkey.decision.allow with input as responding({"is_vetted": false})
+	watchkey.decision.allow with input as object.union(responding({"is_vetted": false}), {"privilege": "read"})
+}
+
+test_on_call_does_not_help_where_responding_is_needed if {
+	asked := object.union(on_call({}), {"resource": object.union(resource, {"needs": "responding"})})
+	not watchkey.decision.allow with input as asked
+}
+
+test_responding_does_not_help_where_on_call_is_needed if {
+	asked := object.union(responding({}), {"resource": object.union(resource, {"needs": "on_call"})})
+	not watchkey.decision.allow with input as asked
+}
+
+test_a_resource_may_need_no_fact if {
+	asked := object.union(question, {"resource": object.union(resource, {"needs": "nothing"})})
+	watchkey.decision.allow with input as asked
+}

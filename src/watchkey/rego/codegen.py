@@ -1,0 +1,282 @@
+"""Generates the Python module of a policy: a function for each rule, each user function and each part of the input."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+from watchkey.rego import runtime
+from watchkey.rego.ast import Array, Comprehension, Const, Expr, ObjectTerm, Template, Term, TermExpr, Var
+from watchkey.rego.codegen_context import Context
+from watchkey.rego.codegen_terms import TermEmitter
+from watchkey.rego.errors import RegoError, RegoErrors
+from watchkey.rego.program import RuleNode, branch_terms, walk_terms
+from watchkey.rego.resolve import Branch, ResolvedRule
+from watchkey.rego.safety import closure_bodies
+from watchkey.rego.values import COLLECTION_TYPES, FALSE, TRUE, UNDEFINED, Object, Set
+
+ONCE: Final = (None,)
+
+RUNTIME: Final[dict[str, Any]] = {
+    "UNDEF": UNDEFINED,
+    "UNSET": runtime.UNSET,
+    "TRUE": TRUE,
+    "FALSE": FALSE,
+    "ONCE": ONCE,
+    "Object": Object,
+    "Set": Set,
+    "COLLECTIONS": COLLECTION_TYPES,
+    "SIZED": frozenset({str, *COLLECTION_TYPES}),
+    "LOOKUP": (KeyError, TypeError, IndexError),
+    **{
+        name: getattr(runtime, name)
+        for name in (
+            "deref", "pairs", "items", "less", "at_most", "member", "put", "put_path", "add_path", "merge_path", "built",
+            "conflict", "function_conflict", "enter", "virtual_get", "virtual_pairs", "settle", "nested", "call_mocked",
+            "Replacement", "template_text", "raw_path", "joined", "only", "printed",
+        )
+    },
+}  # fmt: skip
+
+
+class RuleEmitter(TermEmitter):
+    """Writes the functions of rules."""
+
+    # --- documents ---------------------------------------------------------------------------------------------------
+
+    def document(self, node: RuleNode) -> None:
+        """The functions of one document: ``r`` computes and remembers it, ``d`` asks the memory first."""
+        slot = node.slot
+        with self.function(f"d{slot}(st)"):
+            self.line(f"v = st.memo[{slot}]")
+            self.line(f"return r{slot}(st) if v is UNSET else v")
+        with self.function(f"r{slot}(st)"):
+            self._prologue()
+            first = node.every_rule()[0]
+            if first.dynamic or (first.kind == "object"):
+                self._object(node)
+            elif first.kind == "set":
+                self._set(node)
+            else:
+                self._complete(node)
+            self.line(f"M[{slot}] = res")
+            self.line("return res")
+
+    def _prologue(self) -> None:
+        self.st, self.memo = "st", "M"
+        self.line("budget = st.budget; budget.left -= 1")
+        self.line("if budget.left < 0: budget.exhausted()")
+        self.line("M = st.memo")
+
+    def _complete(self, node: RuleNode) -> None:
+        self.line("res = UNDEF")
+        self._clauses(node, "conflict")
+
+    def _clauses(self, node: RuleNode, conflict: str) -> None:
+        """All rules of a name, their values compared where they may differ; then the default."""
+        same = self._same_value(node.rules)
+        for index, rule in enumerate(node.rules):
+            self.context.source = rule.source
+            if same and index:
+                with self.block("if res is UNDEF:"):
+                    self._clause(rule, "res", conflict)
+            elif len(rule.branches) == 1 and not index:
+                self._clause(rule, "res", conflict)
+            else:
+                self.line("c = UNDEF")
+                self._clause(rule, "c", conflict)
+                with self.block("if c is not UNDEF:"):
+                    self._keep("res", "c", rule, conflict)
+        if node.default is not None:
+            self._default(node.default)
+
+    def _default(self, rule: ResolvedRule) -> None:
+        self.context.source = rule.source
+        value = rule.branches[0].value
+        with self.block("if res is UNDEF:"), self.body(once=False):
+            self._bind_arguments(rule)
+            if value is not None:
+                self.line(f"res = {self.term(value)}")
+
+    @staticmethod
+    def _same_value(rules: list[ResolvedRule]) -> bool:
+        """Whether all bodies give the same constant, so that the first success decides."""
+        values = []
+        for rule in rules:
+            for branch in rule.branches:
+                if not isinstance(branch.value, Const):
+                    return False
+                values.append(branch.value.value)
+        return all(value == values[0] for value in values)
+
+    def _keep(self, target: str, value: str, rule: ResolvedRule, conflict: str) -> None:
+        """Take over a value, or end in a conflict with another one."""
+        self.line(f"if {target} is UNDEF: {target} = {value}")
+        place = self.unit.pooled("L", rule.source.location(rule.at))
+        self.line(f"elif {target} != {value}: {conflict}({place})")
+
+    def _clause(self, rule: ResolvedRule, target: str, conflict: str) -> None:
+        """One rule with its else branches."""
+        for index, branch in enumerate(rule.branches):
+            if index:
+                with self.block(f"if {target} is UNDEF:"):
+                    self._branch(rule, branch, target, conflict)
+            else:
+                self._branch(rule, branch, target, conflict)
+
+    def _branch(self, rule: ResolvedRule, branch: Branch, target: str, conflict: str) -> None:
+        constant = isinstance(branch.value, Const)
+        with self.body(once=constant):
+            self.context.begin(self, rule, branch)
+            self._bind_arguments(rule)
+            self.body_of(branch.body)
+            value = self.term(branch.value) if branch.value is not None else "TRUE"
+            self.place = (rule.source, branch.at)
+            self.context.succeed(self, rule, branch)
+            if constant:
+                self.line(f"{target} = {value}")
+            else:
+                self._keep(target, self.named(value), rule, conflict)
+
+    def _set(self, node: RuleNode) -> None:
+        self.line("out = set()")
+        for rule in node.rules:
+            self.context.source = rule.source
+            with self.body(once=False):
+                self.context.begin(self, rule, rule.branches[0])
+                self.body_of(rule.branches[0].body)
+                if rule.key is not None:
+                    element = self.term(rule.key)
+                    self.context.succeed(self, rule, rule.branches[0])
+                    self.line(f"out.add({element})")
+        self.line("res = Set(out)")
+
+    def _object(self, node: RuleNode) -> None:
+        self.line("out = {}")
+        for rule in node.rules:
+            self.context.source = rule.source
+            branch = rule.branches[0]
+            with self.body(once=False):
+                self.context.begin(self, rule, branch)
+                self.body_of(branch.body)
+                final = rule.key if rule.kind == "set" else branch.value
+                parts = self.terms([*rule.dynamic, *([final] if final is not None else [])])
+                self.context.succeed(self, rule, branch)
+                keys, value = parts[: len(rule.dynamic)], parts[-1]
+                path = "(" + "".join(f"{key}, " for key in keys) + ")"
+                if rule.kind == "set":
+                    self.line(f"add_path(out, {path}, {value})")
+                elif len(keys) == 1 and not node.children:
+                    self.line(f"put(out, {keys[0]}, {value})")
+                else:
+                    self.line(f"put_path(out, {path}, {value})")
+        self._nested(node)
+        simple = not node.children and all(len(rule.dynamic) == 1 and rule.kind != "set" for rule in node.rules)
+        self.line("res = Object(out)" if simple else "res = built(out)")
+
+    def _nested(self, node: RuleNode) -> None:
+        """Merge the documents of rules that stand below."""
+        for child in node.children.values():
+            if any(each.document for each in child.descend()):
+                place = self.context.place(child)
+                key = self.unit.constant(child.path[-1])
+                value = self.set(f"settle(st, enter(st, {place}))")
+                self.line(f"if {value} is not UNDEF: merge_path(out, {key}, {value})")
+
+    # --- functions ---------------------------------------------------------------------------------------------------
+
+    def user_function(self, name: str, node: RuleNode) -> None:
+        """A function declared in the policy."""
+        args = "".join(f", a{index}" for index in range(node.arity))
+        with self.function(f"{self.context.function(name)}(st{args})"):
+            self._prologue()
+            self.line("res = UNDEF")
+            self._clauses(node, "function_conflict")
+            self.line("return res")
+
+    def _bind_arguments(self, rule: ResolvedRule) -> None:
+        """Match the arguments with the patterns of the head."""
+        patterns = rule.args or []
+        self.match_parts(patterns, [f"a{index}" for index in range(len(patterns))])
+
+    # --- the input ---------------------------------------------------------------------------------------------------
+
+    def inputs(self) -> None:
+        """A function for each part of the input that the policy reads."""
+        while self.context.pending_inputs:
+            slot, path = self.context.pending_inputs.pop()
+            with self.function(f"i{slot}(st)"):
+                self.line("v = st.input")
+                if path:
+                    looked_up = "".join(f"[{ascii(key)}]" for key in path)
+                    self.line(f"try: v = v{looked_up}")
+                    self.line("except LOOKUP: v = UNDEF")
+                self.line("if type(v) is not str and v is not UNDEF: v = from_json(v)")
+                self.line(f"st.memo[{slot}] = v")
+                self.line("return v")
+
+
+def is_pattern(term: Term) -> bool:
+    """Whether an argument of a head can be matched without evaluating anything."""
+    if isinstance(term, Array):
+        return all(is_pattern(item) for item in term.items)
+    if isinstance(term, ObjectTerm):
+        return all(isinstance(key, Const) and is_pattern(value) for key, value in term.pairs)
+    return isinstance(term, Const | Var)
+
+
+# --- the module ------------------------------------------------------------------------------------------------------
+
+
+def compile_unit(context: Context) -> dict[str, Any]:
+    """Run the generated text; gives its namespace."""
+    unit = context.unit
+    namespace = {**RUNTIME, **unit.namespace, "from_json": runtime.from_json}
+    text = "\n".join(unit.lines) + "\n"
+    try:
+        code = compile(text, "<rego>", "exec")
+    except (SyntaxError, RecursionError, MemoryError) as problem:
+        message = f"a rule is too complex to compile: {problem}"
+        raise RegoErrors([RegoError(code="rego_compile_error", message=message)]) from None
+    exec(code, namespace)  # noqa: S102 - the text was written by this package from a checked policy
+    context.link_places(namespace)
+    return namespace
+
+
+def generate(context: Context) -> dict[str, Any]:
+    """Generate and load the code of a whole policy."""
+    emitter = RuleEmitter(context)
+    for node in context.program.root.descend():
+        if node.document:
+            emitter.document(node)
+    for name, node in context.user_functions.items():
+        emitter.user_function(name, node)
+    emitter.inputs()
+    for node in context.program.root.descend():
+        context.make_place(node)
+    return compile_unit(context)
+
+
+def all_expressions(rule: ResolvedRule) -> Iterator[Expr]:
+    """Every expression of a rule, inner bodies included."""
+    stack: list[Expr] = [expr for branch in rule.branches for expr in branch.body]
+    terms: list[Term] = [*(rule.args or []), *rule.dynamic]
+    if rule.key is not None:
+        terms.append(rule.key)
+    for branch in rule.branches:
+        terms.extend(branch_terms(branch))
+    for term in walk_terms(terms):
+        if isinstance(term, Comprehension):
+            stack.extend(term.body)
+        elif isinstance(term, Template):
+            stack.extend(part for part in term.parts if isinstance(part, Expr))
+    while stack:
+        expr = stack.pop()
+        yield expr
+        for body in closure_bodies(expr):
+            stack.extend(body)
+
+
+def true_expression(at: int) -> Expr:
+    """An expression that holds."""
+    return Expr(TermExpr(Const(TRUE, at)), at, at)

@@ -1,0 +1,170 @@
+"""What code generation has to know about the policy as a whole."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from watchkey.rego.ast import Call, Comprehension, Expr, Template, Term
+from watchkey.rego.builtins import Builtin
+from watchkey.rego.emit import Unit
+from watchkey.rego.program import Program, RuleNode
+from watchkey.rego.resolve import Branch, ResolvedRule, dotted
+from watchkey.rego.runtime import Place, guarded, remembered
+from watchkey.rego.source import Source
+from watchkey.rego.values import FALSE, Object
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from watchkey.rego.codegen_terms import TermEmitter
+
+_BOOLEAN_FREE = frozenset({"count", "plus", "minus", "mul", "div", "rem"})
+
+
+class Context:
+    """Functions, slots and places that generated code refers to by name."""
+
+    def __init__(self, program: Program, builtins: dict[str, Builtin], mocked: frozenset[str]) -> None:
+        self.program = program
+        self.builtins = builtins
+        self.mocked = mocked
+        self.unit = Unit()
+        self.user_functions = program.functions()
+        self.source = Source("", "")
+        self.metadata_of: Callable[[str, Source, int], Any] = lambda _name, _source, _at: None
+        self._names: dict[str, str] = {}
+        self._inputs: dict[tuple[str, ...], int] = {}
+        self._places: dict[tuple[Any, ...], str] = {}
+        self._made: dict[tuple[Any, ...], Place] = {}
+        self.pending_inputs: list[tuple[int, tuple[str, ...]]] = []
+        for index, name in enumerate(self.user_functions):
+            self._names[name] = f"f{index}"
+
+    # --- functions ---------------------------------------------------------------------------------------------------
+
+    def arity(self, name: str) -> int | None:
+        """Arguments of a function, or None where there is no such function."""
+        node = self.user_functions.get(name)
+        if node is not None:
+            return node.arity
+        known = self.builtins.get(name)
+        return known.arity if known is not None else None
+
+    def is_mocked(self, name: str) -> bool:
+        """Whether some ``with`` replaces the function."""
+        return name in self.mocked
+
+    def is_relation(self, name: str) -> bool:
+        """Whether a built-in yields several answers."""
+        known = self.builtins.get(name)
+        return known is not None and known.relation
+
+    def function(self, name: str) -> str:
+        """The global name of a function in generated code."""
+        known = self._names.get(name)
+        if known is None:
+            declared = self.builtins[name]
+            call = guarded(declared.call)
+            if not declared.deterministic:
+                call = remembered(name, call)
+            known = self.unit.name("B")
+            self.unit.namespace[known] = call
+            self._names[name] = known
+        return known
+
+    def metadata(self, name: str, place: Any) -> Any:
+        """The constant that a ``rego.metadata`` call stands for, or None for any other function."""
+        if not name.startswith("rego.metadata.") or place is None:
+            return None
+        return self.metadata_of(name, *place)
+
+    # --- documents ---------------------------------------------------------------------------------------------------
+
+    def input_slot(self, path: tuple[str, ...]) -> int:
+        """The slot that keeps a part of the input."""
+        slot = self._inputs.get(path)
+        if slot is None:
+            slot = self.program.new_slot()
+            self._inputs[path] = slot
+            self.pending_inputs.append((slot, path))
+        return slot
+
+    def place(self, node: RuleNode) -> str:
+        """The global name of a node's run-time face."""
+        name = self._places.get(node.path)
+        if name is None:
+            name = self.unit.pooled("P", self.make_place(node))
+            self._places[node.path] = name
+        return name
+
+    def make_place(self, node: RuleNode) -> Place:
+        """The run-time face of a node and of those below it."""
+        made = self._made.get(node.path)
+        if made is None:
+            made = Place(node.path[1:])
+            self._made[node.path] = made
+            for key, child in node.children.items():
+                if child.document or child.package or any(each.document or each.package for each in child.descend()):
+                    made.children[key] = self.make_place(child)
+        return made
+
+    def link_places(self, namespace: dict[str, Any]) -> None:
+        """Give each place of a document the generated function that computes it."""
+        for path, place in self._made.items():
+            node = self.program.find(("data", *path[1:]))
+            if node is not None and node.document:
+                place.evaluate = namespace[f"d{node.slot}"]
+
+    def slots_below(self, node: RuleNode | None, depth: int) -> str:
+        """Text for the slots of all documents at or below a node, with their paths from it."""
+        found = [(each.slot, each.path[depth:]) for each in node.descend() if each.document] if node is not None else []
+        return self.unit.pooled("C", tuple(found)) if found else "()"
+
+    # --- hooks that the tracing generator overrides ------------------------------------------------------------------
+
+    def begin(self, emitter: TermEmitter, rule: ResolvedRule, branch: Branch) -> None:
+        """Called at the start of each body of a rule."""
+
+    def succeed(self, emitter: TermEmitter, rule: ResolvedRule, branch: Branch) -> None:
+        """Called where a body of a rule holds."""
+
+    def reach(self, emitter: TermEmitter, expr: Expr) -> None:
+        """Called before each expression."""
+
+    def compare(self, emitter: TermEmitter, condition: str, _call: Call) -> None:
+        """A comparison that must hold."""
+        emitter.fail_if(f"not ({condition})" if not condition.startswith("(") else f"not {condition}")
+
+    def hold(self, emitter: TermEmitter, value: str, term: Term) -> None:
+        """A value that must not be false."""
+        if not self.never_false(term):
+            emitter.fail_if(f"{value} is FALSE")
+
+    def refused(self, emitter: TermEmitter, found: str) -> None:
+        """A negated body that must have no solution."""
+        emitter.fail_if(found)
+
+    @staticmethod
+    def never_false(term: Term) -> bool:
+        """Whether a term's value can be seen not to be the boolean false."""
+        if isinstance(term, Call):
+            return term.target in _BOOLEAN_FREE
+        return isinstance(term, Comprehension | Template)
+
+
+def mocked_functions(rules: Iterable[Any], walk: Callable[[Any], Iterable[Expr]]) -> frozenset[str]:
+    """The names of all functions that some ``with`` replaces."""
+    found: set[str] = set()
+    for rule in rules:
+        for expr in walk(rule):
+            for modifier in expr.withs:
+                if modifier.function:
+                    found.add(modifier.function)
+                else:
+                    path = getattr(modifier.target, "path", [])
+                    found.add(dotted(("data", *[getattr(part, "value", None) for part in path])))
+    return frozenset(found)
+
+
+EMPTY_DATA = Object()
+NEVER = FALSE

@@ -1,0 +1,543 @@
+"""Generates Python for terms and expressions."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from watchkey.rego.ast import (
+    Array,
+    Call,
+    Comprehension,
+    Const,
+    Every,
+    Expr,
+    Logical,
+    Not,
+    ObjectTerm,
+    Ref,
+    SetTerm,
+    SomeIn,
+    Template,
+    Term,
+    TermExpr,
+    Unify,
+    Var,
+    With,
+)
+from watchkey.rego.codegen_context import Context
+from watchkey.rego.emit import Emitter
+from watchkey.rego.program import RuleNode
+from watchkey.rego.resolve import ROOTS, dotted
+from watchkey.rego.safety import evaluable, evaluation_order, inner_pairs, matchable
+from watchkey.rego.values import FALSE, TRUE
+
+COMPARISONS: Final = {
+    "equal": "{0} == {1}",
+    "neq": "{0} != {1}",
+    "lt": "less({0}, {1})",
+    "lte": "at_most({0}, {1})",
+    "gt": "less({1}, {0})",
+    "gte": "at_most({1}, {0})",
+    "internal.member_2": "member(st, {0}, {1})",
+    "internal.member_3": "deref({2}, {0}) == {1}",
+}
+
+_NATIVE: Final = {"lt": "<", "lte": "<=", "gt": ">", "gte": ">="}
+_SINGLETONS: Final = (None, TRUE, FALSE)
+
+
+class TermEmitter(Emitter):
+    """Generates code for terms; `st` and `memo` are the names of the state and its memory at this point."""
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context.unit)
+        self.context = context
+        self.st = "st"
+        self.memo = "M"
+
+    # --- values ------------------------------------------------------------------------------------------------------
+
+    def known(self) -> set[str]:
+        """The variables that are bound here."""
+        return set(self.bound)
+
+    def term(self, term: Term) -> str:  # noqa: PLR0911 - one return for each kind of term
+        """Code that evaluates a term, or fails; gives a Python expression for its value."""
+        if isinstance(term, Const):
+            return self.unit.constant(term.value)
+        if isinstance(term, Var):
+            return self.bound[term.name]
+        if isinstance(term, Ref):
+            return self.reference(term)
+        if isinstance(term, Call):
+            return self.call(term)
+        if isinstance(term, Array):
+            parts = self.terms(term.items)
+            return self.set("(" + "".join(f"{part}, " for part in parts) + ")")
+        if isinstance(term, SetTerm):
+            parts = self.terms(term.items)
+            return self.set("Set((" + "".join(f"{part}, " for part in parts) + "))")
+        if isinstance(term, ObjectTerm):
+            parts = self.terms([part for pair in term.pairs for part in pair])
+            pairs = [f"{key}: {value}" for key, value in zip(parts[::2], parts[1::2], strict=True)]
+            return self.set("Object({" + ", ".join(pairs) + "})")
+        if isinstance(term, Template):
+            return self.template(term)
+        return self.comprehension(term)
+
+    def named(self, value: str) -> str:
+        """The name of a value; literals are given one."""
+        return value if value.isidentifier() and value not in ("TRUE", "FALSE", "None") else self.set(value)
+
+    def terms(self, terms: list[Term]) -> list[str]:
+        """Several terms, evaluated in an order in which each finds its variables bound."""
+        order = evaluation_order(terms, self.known())
+        found = [""] * len(terms)
+        for index in order[0] if order is not None else range(len(terms)):
+            found[index] = self.term(terms[index])
+        return found
+
+    def template(self, term: Template) -> str:
+        """A template string."""
+        texts: list[str] = []
+        for part in term.parts:
+            if isinstance(part, str):
+                texts.append(ascii(part))
+            else:
+                texts.append(f"template_text({self.tolerant(part)})")
+        return self.set(f"joined({self.st}, ({''.join(text + ', ' for text in texts)}))")
+
+    def tolerant(self, part: Expr) -> str:
+        """The single value of an expression, or undefined."""
+
+        def write(result: str) -> None:
+            with self.body(once=False), self.modified(part.withs):
+                if isinstance(part.node, TermExpr):
+                    value = self.term(part.node.term)
+                    self.line(f"{result} = only({result}, {value})")
+
+        return self.isolated("UNDEF", write)
+
+    def comprehension(self, term: Comprehension) -> str:
+        """A comprehension."""
+        initial = {"array": "[]", "set": "set()", "object": "{}"}[term.kind]
+
+        def write(result: str) -> None:
+            with self.body(once=False):
+                self.body_of(term.body)
+                if term.key is not None:
+                    key, value = self.terms([term.key, term.value])
+                    self.line(f"put({result}, {key}, {value})")
+                else:
+                    value = self.term(term.value)
+                    self.line(f"{result}.{'append' if term.kind == 'array' else 'add'}({value})")
+
+        out = self.isolated(initial, write)
+        return self.set({"array": "tuple", "set": "Set", "object": "Object"}[term.kind] + f"({out})")
+
+    # --- references --------------------------------------------------------------------------------------------------
+
+    def reference(self, ref: Ref) -> str:
+        """A reference."""
+        head = ref.head
+        if isinstance(head, Var) and head.name in ROOTS and head.name not in self.bound:
+            return self.data(ref.path) if head.name == "data" else self.input(ref.path)
+        return self.walk(self.term(head), ref.path)
+
+    def walk(self, value: str, path: list[Term]) -> str:
+        """Look-ups in a value."""
+        for part in path:
+            value = self.step(value, part)
+        return value
+
+    def step(self, value: str, part: Term) -> str:
+        """One look-up in a value; an unbound variable iterates."""
+        value = self.named(value)
+        if isinstance(part, Const):
+            key = self.unit.constant(part.value)
+            if type(part.value) is str:
+                return self.defined(f"{value}.get({key}, UNDEF) if type({value}) is Object else deref({value}, {key})")
+            return self.defined(f"deref({value}, {key})")
+        if isinstance(part, Var) and part.name not in self.bound:
+            return self.iterate(value, part)
+        if evaluable(part, self.known()) is not None:
+            return self.defined(f"deref({value}, {self.term(part)})")
+        key, item = self.temporary(), self.temporary()
+        self.loop(f"{key}, {item}", f"pairs({self.st}, {value})")
+        self.match(part, key)
+        return item
+
+    def iterate(self, value: str, var: Var) -> str:
+        """Iterate over a value, binding the key to a variable."""
+        item = self.temporary()
+        if var.wildcard:
+            self.loop(item, f"items({self.st}, {value})")
+            return item
+        key = self.temporary()
+        self.loop(f"{key}, {item}", f"pairs({self.st}, {value})")
+        self.bound[var.name] = key
+        return item
+
+    def input(self, path: list[Term]) -> str:
+        """A reference into the input document."""
+        names: list[str] = []
+        for part in path:
+            if not isinstance(part, Const) or type(part.value) is not str:
+                break
+            names.append(part.value)
+        slot = self.context.input_slot(tuple(names))
+        return self.walk(self.remembered(slot, f"i{slot}"), path[len(names) :])
+
+    def remembered(self, slot: int, function: str) -> str:
+        """The value that a function keeps in a slot of the memory."""
+        name = self.set(f"{self.memo}[{slot}]")
+        self.line(f"if {name} is UNSET: {name} = {function}({self.st})")
+        self.fail_if(f"{name} is UNDEF")
+        return name
+
+    def data(self, path: list[Term]) -> str:
+        """A reference into the data document, where rules and plain data are merged."""
+        node = self.context.program.root
+        for index, part in enumerate(path):
+            child = node.children.get(part.value) if isinstance(part, Const) else None
+            if child is None or (child.function and not child.children):
+                if isinstance(part, Const):
+                    return self.base(node, path[index:])
+                return self.virtual(node, path[index:])
+            node = child
+            if node.document:
+                return self.walk(self.remembered(node.slot, f"r{node.slot}"), path[index + 1 :])
+        return self.virtual(node, [])
+
+    def base(self, node: RuleNode, path: list[Term]) -> str:
+        """A reference that leaves the rules and goes on in plain data."""
+        keys: list[Any] = list(node.path[1:])
+        count = 0
+        for part in path:
+            if not isinstance(part, Const) or type(part.value) is not str:
+                break
+            keys.append(part.value)
+            count += 1
+        if not all(type(key) is str for key in keys):
+            return self.walk(f"{self.st}.data", [*[Const(key) for key in keys], *path[count:]])
+        name = self.temporary()
+        look_ups = "".join(f"[{self.unit.constant(key)}]" for key in keys)
+        self.line(f"try: {name} = {self.st}.data{look_ups}")
+        with self.block("except LOOKUP:"):
+            self.line(f"{name} = nested({self.st}.data, {self.unit.pooled('C', tuple(keys))})")
+            self.fail_if(f"{name} is UNDEF")
+        return self.walk(name, path[count:])
+
+    def virtual(self, node: RuleNode, path: list[Term]) -> str:
+        """A reference that looks at several rules, or at a whole package."""
+        value = self.defined(f"enter({self.st}, {self.context.place(node)})")
+        for part in path:
+            if evaluable(part, self.known()) is not None:
+                value = self.defined(f"virtual_get({self.st}, {value}, {self.term(part)})")
+                continue
+            key, item = self.temporary(), self.temporary()
+            self.loop(f"{key}, {item}", f"virtual_pairs({self.st}, {value})")
+            self.match(part, key)
+            value = item
+        return self.defined(f"settle({self.st}, {value})")
+
+    # --- matching ----------------------------------------------------------------------------------------------------
+
+    def match(self, pattern: Term, value: str) -> None:
+        """Compare a value with a pattern, binding the pattern's variables."""
+        if isinstance(pattern, Var) and pattern.name not in self.bound:
+            if not pattern.wildcard:
+                self.bound[pattern.name] = value
+            return
+        value = self.named(value)
+        if isinstance(pattern, Const):
+            self.differs(value, pattern)
+        elif isinstance(pattern, Array):
+            self.fail_if(f"type({value}) is not tuple or len({value}) != {len(pattern.items)}")
+            self.match_parts(pattern.items, [f"{value}[{index}]" for index in range(len(pattern.items))])
+        elif isinstance(pattern, ObjectTerm):
+            keys = self.terms([key for key, _ in pattern.pairs])
+            self.fail_if(f"type({value}) is not Object or len({value}) != {len(pattern.pairs)}")
+            parts = [self.defined(f"{value}.get({key}, UNDEF)") for key in keys]
+            self.match_parts([item for _, item in pattern.pairs], parts)
+        else:
+            self.fail_if(f"{self.term(pattern)} != {value}")
+
+    def match_parts(self, patterns: list[Term], values: list[str]) -> None:
+        """Match several patterns, those first whose variables are bound."""
+        left = list(zip(patterns, values, strict=True))
+        while left:
+            for pair in left:
+                if matchable(pair[0], self.known()) is not None:
+                    break
+            else:
+                pair = left[0]
+            left.remove(pair)
+            pattern, value = pair
+            plain = isinstance(pattern, Var) and pattern.wildcard
+            if not plain:
+                self.match(pattern, self.set(value) if "[" in value else value)
+
+    def differs(self, value: str, constant: Const) -> None:
+        """Fail where a value is not a constant."""
+        text = self.unit.constant(constant.value)
+        single = any(constant.value is each for each in _SINGLETONS)
+        self.fail_if(f"{value} is not {text}" if single else f"{value} != {text}")
+
+    def unify(self, left: Term, right: Term) -> None:
+        """Make two terms equal, binding variables of either."""
+        pairs = [(left, right)]
+        while pairs:
+            for pair in pairs:
+                if self._unify_pair(pair, pairs):
+                    break
+            else:
+                pair = pairs.pop(0)
+                self.match(pair[0], self.term(pair[1]))
+
+    def _unify_pair(self, pair: tuple[Term, Term], pairs: list[tuple[Term, Term]]) -> bool:
+        known = self.known()
+        for first, other in ((pair[1], pair[0]), pair):
+            found = evaluable(first, known)
+            if found is not None and matchable(other, known | found) is not None:
+                pairs.remove(pair)
+                self.match(other, self.term(first))
+                return True
+        inner = inner_pairs(*pair)
+        if inner is None:
+            return False
+        pairs.remove(pair)
+        pairs.extend(inner)
+        return True
+
+    # --- calls -------------------------------------------------------------------------------------------------------
+
+    def call(self, call: Call) -> str:
+        """A function call; gives its value."""
+        if call.target in COMPARISONS and not self.context.is_mocked(call.target):
+            return self.set(f"TRUE if {self.condition(call)} else FALSE")
+        args = self.terms(call.args)
+        return self.applied(call, args)
+
+    def applied(self, call: Call, args: list[str]) -> str:
+        """A call of a function with evaluated arguments."""
+        name = call.target
+        listed = "".join(f", {arg}" for arg in args)
+        if self.context.is_mocked(name):
+            return self.defined(f"call_mocked({self.st}, {name!r}, {self.context.function(name)}{listed})")
+        if name in ("plus", "minus"):
+            sign = "+" if name == "plus" else "-"
+            fast = f"{args[0]} {sign} {args[1]} if type({args[0]}) is int and type({args[1]}) is int"
+            return self.defined(f"{fast} else {self.context.function(name)}({self.st}{listed})")
+        if name == "count":
+            return self.defined(f"len({args[0]}) if type({args[0]}) in SIZED else {self.context.function(name)}({self.st}{listed})")
+        if self.context.is_relation(name):
+            results = self.defined(f"{self.context.function(name)}({self.st}{listed})")
+            item = self.temporary()
+            self.loop(item, results)
+            return item
+        if (constant := self.context.metadata(name, self.place)) is not None:
+            return self.unit.constant(constant)
+        return self.defined(f"{self.context.function(name)}({self.st}{listed})")
+
+    def condition(self, call: Call) -> str:
+        """A Python condition for a comparison."""
+        args = self.terms(call.args)
+        if call.target in _NATIVE:
+            for index, arg in enumerate(call.args):
+                other = args[1 - index]
+                if isinstance(arg, Const) and type(arg.value) in (int, str) and not other[0] in "'\"-0123456789":
+                    kind = "int" if type(arg.value) is int else "str"
+                    general = COMPARISONS[call.target].format(*args)
+                    return f"({args[0]} {_NATIVE[call.target]} {args[1]} if type({other}) is {kind} else {general})"
+        return COMPARISONS[call.target].format(*args).replace("(st,", f"({self.st},")
+
+    def print(self, call: Call) -> None:
+        """A call of print: undefined arguments are shown as such."""
+        shown = [self.tolerant(Expr(TermExpr(arg), call.at)) for arg in call.args]
+        place = self.unit.pooled("L", self.context.source.location(call.at))
+        self.line(f"printed({self.st}, {place}, ({''.join(name + ', ' for name in shown)}))")
+
+    # --- expressions -------------------------------------------------------------------------------------------------
+
+    def body_of(self, body: list[Expr]) -> None:
+        """The expressions of a body, one inside the other."""
+        for expr in body:
+            self.split_if_deep()
+            self.expression(expr)
+
+    def expression(self, expr: Expr) -> None:
+        """One expression with its modifiers."""
+        self.place = (self.context.source, expr.at)
+        self.context.reach(self, expr)
+        with self.modified(expr.withs):
+            if expr.negated:
+                self.negated([Expr(expr.node, expr.at, expr.end)])
+            else:
+                self.node(expr)
+
+    def node(self, expr: Expr) -> None:
+        """An expression without its modifiers."""
+        node = expr.node
+        if isinstance(node, TermExpr):
+            self.statement(node.term)
+        elif isinstance(node, Unify):
+            if node.assign and evaluable(node.right, self.known()) is not None:
+                self.match(node.left, self.term(node.right))
+            else:
+                self.unify(node.left, node.right)
+        elif isinstance(node, SomeIn):
+            self.some_in(node)
+        elif isinstance(node, Every):
+            self.every(node)
+        elif isinstance(node, Not):
+            self.negated(node.body)
+        elif isinstance(node, Logical):
+            self.logical(node)
+
+    def statement(self, term: Term) -> None:
+        """A term that must be defined and not false."""
+        if isinstance(term, Const):
+            if term.value is FALSE:
+                self.fail_if("True")
+            return
+        if isinstance(term, Call):
+            if term.target == "print":
+                self.print(term)
+                return
+            arity = self.context.arity(term.target)
+            if arity is not None and len(term.args) == arity + 1:
+                args = self.terms(term.args[:-1])
+                value = self.call_value(term, args)
+                self.match(term.args[-1], value)
+                return
+            if term.target in COMPARISONS and not self.context.is_mocked(term.target):
+                condition = self.condition(term)
+                self.context.compare(self, condition, term)
+                return
+        value = self.term(term)
+        self.context.hold(self, value, term)
+
+    def call_value(self, call: Call, args: list[str]) -> str:
+        """The value of a call whose result stands among its arguments."""
+        if call.target in COMPARISONS and not self.context.is_mocked(call.target):
+            text = COMPARISONS[call.target].format(*args).replace("(st,", f"({self.st},")
+            return self.set(f"TRUE if {text} else FALSE")
+        return self.applied(call, args)
+
+    def some_in(self, node: SomeIn) -> None:
+        """``some k, v in xs``."""
+        domain = self.term(node.domain)
+        if node.key is None and not (isinstance(node.value, Var) and node.value.name in self.bound):
+            item = self.temporary()
+            self.loop(item, f"items({self.st}, {domain})")
+            self.match(node.value, item)
+            return
+        key, item = self.temporary(), self.temporary()
+        self.loop(f"{key}, {item}", f"pairs({self.st}, {domain})")
+        patterns = [node.value] if node.key is None else [node.key, node.value]
+        self.match_parts(patterns, [item] if node.key is None else [key, item])
+
+    def every(self, node: Every) -> None:
+        """``every k, v in xs { body }``."""
+        domain = self.term(node.domain)
+        self.fail_if(f"type({domain}) not in COLLECTIONS")
+
+        def write(result: str) -> None:
+            with self.body(once=True):
+                key, item = self.temporary(), self.temporary()
+                self.loop(f"{key}, {item}", f"pairs({self.st}, {domain})")
+                if node.key is not None:
+                    self.bound[node.key.name] = key
+                self.bound[node.value.name] = item
+                self.fail_if(self.exists(node.body))
+                self.line(f"{result} = False")
+
+        self.fail_if("not " + self.isolated("True", write))
+
+    def exists(self, body: list[Expr]) -> str:
+        """The name of a Python truth value: whether a body has a solution."""
+
+        def write(result: str) -> None:
+            with self.body(once=True):
+                self.body_of(body)
+                self.line(f"{result} = True")
+
+        return self.isolated("False", write)
+
+    def negated(self, body: list[Expr]) -> None:
+        """Fail where a body has a solution."""
+        self.context.refused(self, self.exists(body))
+
+    def logical(self, node: Logical) -> None:
+        """``and`` / ``or``."""
+        first = self.exists(node.left)
+        if node.word == "and":
+            self.fail_if(f"not {first}")
+            self.fail_if(f"not {self.exists(node.right)}")
+            return
+
+        def write(result: str) -> None:
+            with self.block(f"if not {result}:"):
+                inner = self.exists(node.right)
+                self.line(f"{result} = {inner}")
+
+        self.fail_if("not " + self.isolated(first, write))
+
+    # --- modifiers ---------------------------------------------------------------------------------------------------
+
+    def modified(self, withs: list[With]) -> _Modified:
+        """The part of an expression that sees the documents and functions given by ``with``."""
+        return _Modified(self, withs)
+
+    def changes(self, withs: list[With]) -> list[str]:
+        """Python text for the changes that a list of modifiers makes."""
+        return [self._change(modifier) for modifier in withs]
+
+    def _change(self, modifier: With) -> str:
+        replacement = self._replacement(modifier.value)
+        if modifier.function:
+            value = replacement or self.term(modifier.value)
+            return f"('function', {modifier.function!r}, {value})"
+        target = modifier.target
+        path = [part.value for part in target.path if isinstance(part, Const)] if isinstance(target, Ref) else []
+        root = target.head.name if isinstance(target, Ref) and isinstance(target.head, Var) else "input"
+        if root == "input":
+            return f"('input', {self.unit.pooled('C', tuple(path))}, {self.term(modifier.value)})"
+        node = self.context.program.find(("data", *path))
+        if node is not None and node.function:
+            value = replacement or self.term(modifier.value)
+            return f"('function', {dotted(node.path)!r}, {value})"
+        slots = self.context.slots_below(node, len(path) + 1)
+        return f"('data', {self.unit.pooled('C', tuple(path))}, {self.term(modifier.value)}, {slots})"
+
+    def _replacement(self, value: Term) -> str:
+        """Text for a function that stands in, where the value names a function."""
+        if isinstance(value, Call) and not value.args and self.context.arity(value.target) is not None:
+            return f"Replacement({self.context.function(value.target)})"
+        if isinstance(value, Ref) and isinstance(value.head, Var) and value.head.name == "data":
+            name = dotted(("data", *[part.value for part in value.path if isinstance(part, Const)]))
+            if name in self.context.user_functions:
+                return f"Replacement({self.context.function(name)})"
+        return ""
+
+
+class _Modified:
+    """Switches to a derived state for the time of one expression."""
+
+    def __init__(self, emitter: TermEmitter, withs: list[With]) -> None:
+        self._emitter = emitter
+        self._withs = withs
+        self._saved = (emitter.st, emitter.memo)
+
+    def __enter__(self) -> None:
+        if not self._withs:
+            return
+        emitter = self._emitter
+        changes = emitter.changes(self._withs)
+        state = emitter.set(f"{emitter.st}.derive([{', '.join(changes)}])")
+        memo = emitter.set(f"{state}.memo")
+        emitter.st, emitter.memo = state, memo
+
+    def __exit__(self, *_: object) -> None:
+        self._emitter.st, self._emitter.memo = self._saved

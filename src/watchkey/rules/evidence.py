@@ -1,0 +1,245 @@
+"""Which facts about a subject touch a resource, and what speaks against each of them.
+
+A fact without an objection can carry an allow; a fact with one is kept, because it explains the denial.
+The Rego policy sees the same facts without the objections, so that both judge independently.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from watchkey.model.access import AccessRequest, Evidence, FactKind, Needs, Reason, Resource, StaleMode
+from watchkey.model.ids import PersonId, SourceName
+from watchkey.model.oncall import EndKind, Incident, Involvement, Provenance, Responder, Scope, ScopeKind, Shift
+from watchkey.rules.identity import Ambiguous, Links
+from watchkey.rules.roster import RosterIndex
+
+CLOCK_TOLERANCE: Final = timedelta(seconds=60)
+"""How far a source's clock may be from ours, or our own from its high-water mark, before nothing new is allowed."""
+
+UNKNOWN_END_TTL: Final = timedelta(minutes=5)
+"""How long a fact counts whose end nobody knows, before it is looked at again."""
+
+_RESPONDING: Final = frozenset({Involvement.ASSIGNED, Involvement.ACKNOWLEDGED, Involvement.JOINED, Involvement.ROLE})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """One source's roster as a decision sees it; `age` is the time since its last complete read ended."""
+
+    index: RosterIndex
+    revision: int
+    age: timedelta
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """Everything that a decision may look at, taken at one instant."""
+
+    request: AccessRequest
+    resource: Resource
+    now: datetime
+    views: Mapping[SourceName, View]
+    links: Links
+    time_floor: datetime | None = None
+    """The latest instant ever recorded; a clock far behind it has been set back."""
+
+    def is_stale(self, view: View) -> bool:
+        """Whether the roster is older than this resource accepts as fresh."""
+        return view.age > self.resource.age_max
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """A fact, and why it does not suffice (None: it does)."""
+
+    evidence: Evidence
+    objection: Reason | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Findings:
+    """All facts found, and the doubts about scopes that gave none."""
+
+    facts: tuple[Finding, ...] = ()
+    doubts: tuple[Reason, ...] = ()
+
+    @property
+    def accepted(self) -> tuple[Evidence, ...]:
+        """The facts that nothing speaks against."""
+        return tuple(finding.evidence for finding in self.facts if finding.objection is None)
+
+
+def find_evidence(question: Question) -> Findings:
+    """Look through every scope of the resource; a scope that cannot tell adds a doubt, never a fact."""
+    facts: list[Finding] = []
+    doubts: list[Reason] = []
+    for scope in question.resource.scopes:
+        found = _in_scope(question, scope)
+        if isinstance(found, Reason):
+            doubts.append(found)
+        else:
+            facts.extend(found)
+    return Findings(facts=tuple(facts), doubts=tuple(doubts))
+
+
+def _in_scope(question: Question, scope: Scope) -> Reason | list[Finding]:
+    view = question.views.get(scope.source)
+    if view is None:
+        return Reason.NO_ROSTER
+    if not view.index.knows(scope):
+        return Reason.SCOPE_UNKNOWN
+    if _clock_is_doubtful(question, view):
+        return Reason.CLOCK_DOUBTFUL
+    person = _person(question, view)
+    if isinstance(person, Reason):
+        return person
+    found = list(_on_call_facts(question, view, scope, person))
+    found.extend(_responding_facts(question, view, scope, person))
+    if not found and question.is_stale(view):
+        return Reason.ROSTER_STALE
+    return found
+
+
+def _clock_is_doubtful(question: Question, view: View) -> bool:
+    roster = view.index.roster
+    floor = question.time_floor
+    return (
+        abs(roster.clock_skew) > CLOCK_TOLERANCE
+        or roster.taken_at - question.now > CLOCK_TOLERANCE
+        or (floor is not None and floor - question.now > CLOCK_TOLERANCE)
+    )
+
+
+def _person(question: Question, view: View) -> PersonId | Reason:
+    """Who the subject is in this source; every doubt about it is a reason."""
+    linked = question.links.person_of(question.request.subject.id, view.index.source)
+    if linked is None:
+        return Reason.NOT_LINKED
+    if isinstance(linked, Ambiguous):
+        return Reason.IDENTITY_AMBIGUOUS
+    person = view.index.person(linked)
+    if person is None:
+        return Reason.PERSON_UNKNOWN
+    return person.id if person.active is True else Reason.PERSON_INACTIVE
+
+
+# --- on call -----------------------------------------------------------------------------------------------------
+
+
+def _on_call_facts(question: Question, view: View, scope: Scope, person: PersonId) -> Iterator[Finding]:
+    def accepts(shift: Shift) -> bool:
+        return _shift_objection(question, view, scope, shift) is None
+
+    for shift in view.index.on_call_of(person, scope, question.now):
+        objection = _shift_objection(question, view, scope, shift)
+        until = (
+            view.index.coverage_end(person, scope, question.now, accepts)
+            if objection is None
+            else shift.ends_at
+        )
+        yield Finding(evidence=_shift_evidence(scope, shift, until), objection=objection)
+
+
+def _shift_evidence(scope: Scope, shift: Shift, until: datetime | None) -> Evidence:
+    return Evidence(
+        kind=FactKind.ON_CALL,
+        person=shift.person,
+        scope=scope,
+        until=until,
+        end_kind=shift.end_kind,
+        level=shift.level,
+        starts_at=shift.starts_at,
+        schedule=shift.schedule,
+        policy=shift.policy,
+        provenance=shift.provenance,
+    )
+
+
+def _shift_objection(question: Question, view: View, scope: Scope, shift: Shift) -> Reason | None:
+    """What speaks against a shift, in the order in which a person would want to hear it."""
+    resource = question.resource
+    if resource.needs is Needs.RESPONDING:
+        return Reason.NOT_RESPONDING
+    # A schedule names exactly its people, so levels do not apply to it; anywhere else an unknown level satisfies nothing.
+    if scope.kind is not ScopeKind.SCHEDULE:
+        if shift.level is None:
+            return Reason.LEVEL_UNKNOWN
+        if shift.level > resource.max_level:
+            return Reason.LEVEL_TOO_HIGH
+    is_permanent = shift.end_kind is EndKind.PERMANENT
+    grade = Provenance.PERMANENT if is_permanent else shift.provenance
+    if question.request.privilege not in resource.opens.get(grade, frozenset()):
+        return Reason.ONLY_PERMANENT if is_permanent else Reason.PROVENANCE_TOO_WEAK
+    if question.is_stale(view) and not _stale_shift_counts(question, view, shift):
+        return Reason.ROSTER_STALE
+    return None
+
+
+def _stale_shift_counts(question: Question, view: View, shift: Shift) -> bool:
+    """Whether a shift from a roster that is too old still counts under the resource's stale mode."""
+    read_at = question.now - view.age
+    match question.resource.stale_mode:
+        case StaleMode.INCUMBENT:
+            return shift.covers(read_at)
+        case StaleMode.FORECAST:
+            return shift.covers(read_at) or view.age <= question.resource.forecast_max
+        case StaleMode.STRICT | StaleMode.SECOND_SOURCE:
+            return False
+
+
+# --- responding --------------------------------------------------------------------------------------------------
+
+
+def _responding_facts(question: Question, view: View, scope: Scope, person: PersonId) -> Iterator[Finding]:
+    for incident, responder in view.index.incidents_of(person, scope):
+        if responder.involvement not in _RESPONDING:
+            continue
+        evidence = _incident_evidence(scope, incident, responder, _responding_until(question, view))
+        yield Finding(evidence=evidence, objection=_incident_objection(question, view, evidence))
+
+
+def _responding_until(question: Question, view: View) -> datetime | None:
+    """Incidents have no published end; from a stale roster they count as long as a lease of that time would have."""
+    return question.now - view.age + question.resource.ttl_max if question.is_stale(view) else None
+
+
+def _incident_evidence(scope: Scope, incident: Incident, responder: Responder, until: datetime | None) -> Evidence:
+    return Evidence(
+        kind=FactKind.RESPONDING,
+        person=responder.person,
+        scope=scope,
+        until=until,
+        end_kind=EndKind.UNKNOWN,
+        starts_at=responder.since,
+        policy=incident.policy,
+        incident=incident.id,
+        involvement=responder.role if responder.involvement is Involvement.ROLE else str(responder.involvement),
+        is_vetted=_is_vetted(incident, responder),
+    )
+
+
+def _is_vetted(incident: Incident, responder: Responder) -> bool:
+    """Whether somebody besides its opener is at it, when the person who profits opened it by hand."""
+    if incident.opened_by != responder.person:
+        return True
+    return any(
+        other.person != responder.person and other.involvement in (Involvement.ACKNOWLEDGED, Involvement.JOINED)
+        for other in incident.responders
+    )
+
+
+def _incident_objection(question: Question, view: View, evidence: Evidence) -> Reason | None:
+    resource = question.resource
+    if resource.needs is Needs.ON_CALL:
+        return Reason.NOT_ON_CALL
+    if evidence.involvement not in resource.incident_roles:
+        return Reason.NOT_RESPONDING
+    if not evidence.is_vetted and question.request.privilege not in resource.unvetted:
+        return Reason.INCIDENT_UNVETTED
+    if question.is_stale(view):
+        mode_counts = resource.stale_mode in (StaleMode.INCUMBENT, StaleMode.FORECAST)
+        if not mode_counts or (evidence.until is not None and evidence.until <= question.now):
+            return Reason.ROSTER_STALE
+    return None

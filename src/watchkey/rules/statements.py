@@ -1,0 +1,56 @@
+"""What a statement is called in the record, and what of it must not be recorded. A label; the wall is the role.
+
+SQL text tells little for sure (functions, views and rules write too), so nothing is decided by what is found here.
+"""
+
+import re
+from typing import Final
+
+_SKIP: Final = re.compile(r"(?:\s+|--[^\n]*(?:\n|$)|/\*.*?\*/|\()+", re.DOTALL)
+_WORD: Final = re.compile(r"[A-Za-z_]+")
+_READS: Final = frozenset({"select", "table", "values", "show", "explain", "fetch", "move", "declare", "close"})
+_WRITES: Final = frozenset({"insert", "update", "delete", "merge", "truncate", "copy", "call", "do", "execute"})
+_SESSION: Final = frozenset(
+    {"begin", "start", "commit", "end", "rollback", "abort", "savepoint", "release", "set", "reset", "prepare",
+     "deallocate", "discard", "listen", "unlisten", "notify", "lock", "checkpoint", "load"}
+)  # fmt: skip
+_SCHEMA: Final = frozenset(
+    {"create", "alter", "drop", "comment", "grant", "revoke", "reassign", "security", "vacuum", "analyze", "reindex",
+     "cluster", "refresh", "import"}
+)  # fmt: skip
+
+_DOLLAR: Final = r"\$(?:[A-Za-z_]\w*)?\$.*?\$(?:[A-Za-z_]\w*)?\$"
+_QUOTED: Final = r"(?:[eEbBxXnN]|[uU]&)?'(?:[^'\\]|''|\\.)*(?:'|$)"
+_SECRET_WORD: Final = re.compile(
+    r"(\b(?:password|passwd|secret|token|passphrase)\b"
+    rf"(?:\s|--[^\n]*\n|/\*[^*]{0, 200}\*/|=|:=|\bto\b)*)(?:{_QUOTED}|{_DOLLAR})",
+    re.IGNORECASE | re.DOTALL,
+)
+_IN_STRING: Final = re.compile(
+    r"(\b(?:password|passwd|secret)\s*=\s*)(?:\\?'[^']*'|''[^']*''|[^\s'\"&;,)]+)", re.IGNORECASE
+)
+_IN_URL: Final = re.compile(r"(\bpostgres(?:ql)?://[^\s:/@']+:)[^\s@']+(@)", re.IGNORECASE)
+HIDDEN: Final = "'***'"
+
+
+def kind_of(text: str) -> str:
+    """`read`, `write`, `schema`, `session` or `other`, by the first word of the first statement."""
+    start = _SKIP.match(text)
+    word = _WORD.match(text, start.end() if start else 0)
+    verb = word.group().lower() if word else ""
+    if verb == "with":
+        return "write" if re.search(r"\b(?:insert|update|delete|merge)\b", text, re.IGNORECASE) else "read"
+    for kind, verbs in (("read", _READS), ("write", _WRITES), ("schema", _SCHEMA), ("session", _SESSION)):
+        if verb in verbs:
+            return kind
+    return "other"
+
+
+def redacted(text: str) -> str:
+    """The text without what stands behind `PASSWORD` and the like, and without passwords in connection strings."""
+    lowered = text.lower()
+    if "pass" not in lowered and "secret" not in lowered and "token" not in lowered and "://" not in lowered:
+        return text
+    text = _SECRET_WORD.sub(lambda found: found.group(1) + HIDDEN, text)
+    text = _IN_STRING.sub(lambda found: found.group(1) + "***", text)
+    return _IN_URL.sub(lambda found: found.group(1) + "***" + found.group(2), text)

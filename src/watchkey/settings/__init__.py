@@ -1,0 +1,30 @@
+"""The configuration: one file, read once, every error with its place; after that only typed, frozen values."""
+
+from watchkey.rules.located import ConfigError
+from watchkey.settings.against import check_against
+from watchkey.settings.load import SourceConfigs, find, load_settings, parse_settings
+from watchkey.settings.sections import Surroundings
+from watchkey.settings.values import (
+    CallerSettings,
+    HttpSettings,
+    PolicySettings,
+    Settings,
+    SourceSettings,
+    StorageSettings,
+)
+
+__all__ = [
+    "CallerSettings",
+    "ConfigError",
+    "HttpSettings",
+    "PolicySettings",
+    "Settings",
+    "SourceConfigs",
+    "SourceSettings",
+    "StorageSettings",
+    "Surroundings",
+    "check_against",
+    "find",
+    "load_settings",
+    "parse_settings",
+]

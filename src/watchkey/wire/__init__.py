@@ -1,0 +1,1 @@
+"""Protocols without sockets: bytes and events in, bytes and commands out."""

@@ -1,0 +1,220 @@
+"""Pairs what a client asked with what the server answered, so that each statement becomes one record.
+
+PostgreSQL answers in order: a simple query ends with `ReadyForQuery`; each `Execute` of the extended protocol ends by
+itself, and after an error the server skips to the next `Sync`.
+"""
+
+from collections import OrderedDict, deque
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import Final, NamedTuple
+
+from watchkey.wire.pg_messages import (
+    Bind,
+    ClientEvent,
+    CloseName,
+    Completed,
+    Execute,
+    Failed,
+    FunctionCall,
+    Parse,
+    Query,
+    Ready,
+    ServerEvent,
+    SqlText,
+    Suspended,
+    Sync,
+)
+
+PREPARED_BYTES_MAX: Final = 4 * 1024 * 1024
+"""Bytes of prepared texts remembered for one session; the oldest are then known by their first bytes only."""
+_STUB: Final = 256
+
+
+class Outcome(StrEnum):
+    """How a statement ended."""
+
+    DONE = "done"
+    SUSPENDED = "suspended"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+    """An earlier error of its series kept the server from running it."""
+    UNKNOWN = "unknown"
+    """The session ended before the server answered."""
+
+
+class StatementRecord(NamedTuple):
+    """One statement, from ask to answer. Times are the caller's ticks, in seconds."""
+
+    sql: SqlText
+    values: tuple[bytes | None, ...] | None
+    asked_at: float
+    ended_at: float
+    outcome: Outcome
+    rows: int | None
+    """Rows returned or touched, as the server's tags tell; None when they do not."""
+    tag: str
+    sqlstate: str
+
+
+class _Pending:
+    __slots__ = ("asked_at", "failed", "is_simple", "rows", "sql", "tag", "values")
+
+    def __init__(
+        self, sql: SqlText, values: tuple[bytes | None, ...] | None, asked_at: float, *, is_simple: bool
+    ) -> None:
+        self.sql = sql
+        self.values = values
+        self.asked_at = asked_at
+        self.is_simple = is_simple
+        self.rows: int | None = None
+        self.tag = ""
+        self.failed = ""
+
+
+class StatementLedger:
+    """What is asked and not yet answered, and the texts that names stand for."""
+
+    __slots__ = ("_parsed", "_pending", "_portals", "_prepared", "_prepared_bytes", "status")
+
+    def __init__(self) -> None:
+        self._pending: deque[_Pending | None] = deque()  # None is a Sync
+        self._prepared: OrderedDict[bytes, SqlText] = OrderedDict()
+        self._prepared_bytes = 0
+        self._portals: dict[bytes, tuple[SqlText, tuple[bytes | None, ...] | None]] = {}
+        self._parsed: SqlText | None = None  # the last text of the series under way, for an error before any Execute
+        self.status = "I"
+        """The transaction state by the last ReadyForQuery."""
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether something was asked that has no answer yet."""
+        return bool(self._pending)
+
+    @property
+    def running(self) -> SqlText | None:
+        """The text of what runs now."""
+        return next((pending.sql for pending in self._pending if pending is not None), None)
+
+    def asked(self, events: Sequence[ClientEvent], now: float) -> None:
+        """Note what the client said."""
+        for event in events:
+            match event:
+                case Query(sql):
+                    self._pending.append(_Pending(sql, None, now, is_simple=True))
+                case Execute(portal):
+                    sql, values = self._portals.get(portal, _UNKNOWN_PORTAL)
+                    self._pending.append(_Pending(sql, values, now, is_simple=False))
+                case Bind(portal, statement, values):
+                    self._portals[portal] = (self._prepared.get(statement, _UNKNOWN_SQL), values)
+                    if len(self._portals) > 1024:
+                        del self._portals[next(iter(self._portals))]
+                case Sync():
+                    self._pending.append(None)
+                case Parse(name, sql):
+                    self._parsed = sql
+                    self._remember(name, sql)
+                case CloseName(kind, name):
+                    self._forget(kind, name)
+                case FunctionCall(oid):
+                    text = f"function call {oid}".encode()
+                    self._pending.append(_Pending(SqlText(text, len(text)), None, now, is_simple=True))
+                case _:
+                    pass
+
+    def answered(self, events: Sequence[ServerEvent], now: float) -> list[StatementRecord]:
+        """Note what the server said; return the statements that ended by it."""
+        out: list[StatementRecord] = []
+        for event in events:
+            match event:
+                case Completed(tag):
+                    self._completed(tag, now, out)
+                case Ready(status):
+                    self.status = status
+                    self._ready(now, out)
+                case Failed(sqlstate):
+                    self._failed(sqlstate, now, out)
+                case Suspended() if self._pending and (head := self._pending[0]) is not None:
+                    self._pending.popleft()
+                    out.append(_record(head, now, Outcome.SUSPENDED))
+                case _:
+                    pass
+        return out
+
+    def abandoned(self, now: float) -> list[StatementRecord]:
+        """The session ended: what was asked and never answered."""
+        left = [_record(p, now, Outcome.UNKNOWN) for p in self._pending if p is not None]
+        self._pending.clear()
+        return left
+
+    def _completed(self, tag: str, now: float, out: list[StatementRecord]) -> None:
+        head = self._pending[0] if self._pending else None
+        if head is None:
+            return
+        head.tag = tag
+        count = tag.rpartition(" ")[2]
+        if count.isdigit():
+            head.rows = (head.rows or 0) + int(count)
+        if not head.is_simple:
+            self._pending.popleft()
+            out.append(_record(head, now, Outcome.DONE))
+
+    def _ready(self, now: float, out: list[StatementRecord]) -> None:
+        while self._pending:
+            head = self._pending.popleft()
+            if head is None:
+                self._parsed = None
+                return
+            out.append(_record(head, now, Outcome.FAILED if head.failed else Outcome.DONE))
+            if head.is_simple:
+                return
+
+    def _failed(self, sqlstate: str, now: float, out: list[StatementRecord]) -> None:
+        head = self._pending[0] if self._pending else None
+        if head is not None and head.is_simple:
+            head.failed = sqlstate
+            return
+        if head is None and self._parsed is not None:
+            failed = _Pending(self._parsed, None, now, is_simple=False)
+            failed.failed = sqlstate
+            out.append(_record(failed, now, Outcome.FAILED))
+            return
+        first = True
+        while self._pending and (head := self._pending[0]) is not None and not head.is_simple:
+            self._pending.popleft()
+            if first:
+                head.failed = sqlstate
+            out.append(_record(head, now, Outcome.FAILED if first else Outcome.SKIPPED))
+            first = False
+
+    def _remember(self, name: bytes, sql: SqlText) -> None:
+        old = self._prepared.pop(name, None)
+        self._prepared_bytes += len(sql.kept) - (len(old.kept) if old else 0)
+        self._prepared[name] = sql
+        if self._prepared_bytes > PREPARED_BYTES_MAX:
+            for known, long in list(self._prepared.items()):
+                if self._prepared_bytes <= PREPARED_BYTES_MAX // 2:
+                    break
+                if known == name:
+                    continue
+                self._prepared[known] = SqlText(long.kept[:_STUB], long.size, long.sha256)
+                self._prepared_bytes -= max(0, len(long.kept) - _STUB)
+
+    def _forget(self, kind: int, name: bytes) -> None:
+        if kind == ord("P"):
+            self._portals.pop(name, None)
+        elif (old := self._prepared.pop(name, None)) is not None:
+            self._prepared_bytes -= len(old.kept)
+
+
+_UNKNOWN_SQL: Final = SqlText(b"", 0)
+_UNKNOWN_PORTAL: Final[tuple[SqlText, tuple[bytes | None, ...] | None]] = (
+    SqlText(b"(a cursor of this session)", 26),
+    None,
+)
+
+
+def _record(pending: _Pending, now: float, outcome: Outcome) -> StatementRecord:
+    return StatementRecord(
+        pending.sql, pending.values, pending.asked_at, now, outcome, pending.rows, pending.tag, pending.failed
+    )

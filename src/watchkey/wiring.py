@@ -1,0 +1,462 @@
+"""The composition root: the only module that knows adapters by name, and the order in which they start and stop."""
+
+import asyncio
+import importlib
+import logging
+import pkgutil
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, tzinfo
+from importlib.resources import files
+from pathlib import Path
+from time import monotonic
+from types import TracebackType
+from typing import Any, Final, Literal, Self, cast
+
+import msgspec
+
+from watchkey import __version__, sources
+from watchkey.engines import rego
+from watchkey.flows.keep_roster import KeepRoster, Restored
+from watchkey.flows.request_access import Directory, RequestAccess
+from watchkey.flows.sync_roster import NotSynced, SyncRoster
+from watchkey.identities import api_token
+from watchkey.identities.api_token import hash_token, make_token
+from watchkey.model.access import Resource
+from watchkey.model.audit import AuditEvent, PolicySwapped, ServiceStarted, ServiceStopped
+from watchkey.model.errors import Malformed, PortError, Refused, Unavailable
+from watchkey.model.ids import PersonId, ResourceId, SourceName, SubjectId
+from watchkey.model.secret import Secret
+from watchkey.ports import AuditLog, Clock, HeldRoster, IdentityVerifier, PolicyEngine, RosterStore, Source
+from watchkey.rules.identity import Links
+from watchkey.rules.provenance import Sightings
+from watchkey.rules.roster import GuardLimits
+from watchkey.settings import PolicySettings, Settings
+from watchkey.stores import memory, sqlite
+from watchkey.stores.sqlite import AuditReader, SqliteStore
+
+log = logging.getLogger("watchkey.wiring")
+
+REPEATS_EVERY: Final = 10.0
+"""Seconds between two writings of the counts of repeated answers."""
+
+
+class SystemClock:
+    """The real time: the one clock that everything else is handed."""
+
+    def now(self) -> datetime:
+        """The wall clock."""
+        return datetime.now(UTC)  # noqa: TID251 -- this is that clock
+
+    def monotonic(self) -> float:
+        """Seconds that only grow."""
+        return monotonic()
+
+    async def sleep(self, seconds: float) -> None:
+        """Come back later."""
+        await asyncio.sleep(seconds)
+
+
+# --- the running service -------------------------------------------------------------------------------------------
+
+
+@dataclass(kw_only=True)
+class Service:
+    """Everything a way in needs. `async with` opens the log, brings back what was kept, and starts reading."""
+
+    settings: Settings
+    clock: Clock
+    audit: SqliteStore
+    rosters: RosterStore
+    request_access: RequestAccess
+    sync: SyncRoster
+    verifier: IdentityVerifier
+    webhook_keys: Mapping[SourceName, Sequence[Secret]]
+    engines: Mapping[str, PolicyEngine]
+    _stack: AsyncExitStack = field(default_factory=AsyncExitStack)
+
+    @property
+    def resources(self) -> Mapping[ResourceId, Resource]:
+        """What is protected."""
+        return self.request_access.directory.resources
+
+    @property
+    def source_names(self) -> Sequence[SourceName]:
+        """All configured sources."""
+        return tuple(self.settings.sources)
+
+    async def __aenter__(self) -> Self:
+        """Record the start, then read. The log is open already: building needed its memory."""
+        await self.audit.append(ServiceStarted(at=self.clock.now(), version=__version__))
+        await _note_policies(self)
+        self._stack.push_async_callback(_cancelled, asyncio.create_task(self.sync.run(), name="sync"))
+        self._stack.push_async_callback(_cancelled, asyncio.create_task(self._write_repeats(), name="repeats"))
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop reading, write the last counts, record the stop, give the log back."""
+        await self._stack.aclose()
+        try:
+            await self.request_access.write_repeats()
+            await self.audit.append(ServiceStopped(at=self.clock.now()))
+        except PortError as failure:
+            log.error("audit.unavailable", extra={"error": str(failure)})  # noqa: TRY400 -- the text says it all
+        finally:
+            await asyncio.to_thread(self.audit.close)
+
+    async def _write_repeats(self) -> None:
+        while True:
+            await self.clock.sleep(REPEATS_EVERY)
+            with suppress(PortError):  # the counts are kept and written when the log is back
+                await self.request_access.write_repeats()
+
+
+async def _cancelled(task: "asyncio.Task[None]") -> None:
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+
+
+def build(settings: Settings) -> Service:
+    """Put the service together and open its log.
+
+    Raises `ConfigError` for an adapter's section, `Malformed` for a policy, `Refused` when another process has the log
+    or when it is not the log that was signed, `Unavailable` when the disk does not let us.
+    """
+    clock = SystemClock()
+    read_from, webhook_keys = _sources(settings, clock)
+    configs = _policy_configs(settings)
+    audit = audit_store(settings)
+    audit.open()
+    try:
+        engines = {name: rego.build(_numbered(name, config, audit)) for name, config in configs.items()}
+        kept = KeepRoster(memory=audit, clock=clock)
+        restored = _restored(kept, settings)
+        rosters = memory.build(_held(restored, clock))
+        service = Service(
+            settings=settings,
+            clock=clock,
+            audit=audit,
+            rosters=rosters,
+            request_access=_request_access(settings, clock, rosters, engines, audit),
+            sync=_sync(settings, clock, read_from, rosters, audit, kept, _sightings(restored)),
+            verifier=_verifier(settings, clock),
+            webhook_keys=webhook_keys,
+            engines=engines,
+        )
+    except BaseException:
+        audit.close()
+        raise
+    for source in read_from:
+        service._stack.push_async_callback(source.close)  # noqa: SLF001 -- its own maker
+    return service
+
+
+def _request_access(
+    settings: Settings, clock: Clock, rosters: RosterStore, engines: Mapping[str, PolicyEngine], audit: SqliteStore
+) -> RequestAccess:
+    return RequestAccess(
+        clock=clock,
+        rosters=rosters,
+        engines=engines,
+        audit=audit,
+        directory=_directory(settings),
+        zone=settings.zone,
+        time_floor=audit.high_water,
+    )
+
+
+def _sync(  # noqa: PLR0913, PLR0917 -- a flow's collaborators, each given once
+    settings: Settings,
+    clock: Clock,
+    read_from: Sequence[Source],
+    rosters: RosterStore,
+    audit: AuditLog,
+    kept: KeepRoster,
+    sightings: Mapping[SourceName, Sightings],
+) -> SyncRoster:
+    return SyncRoster(
+        clock=clock,
+        sources=read_from,
+        rosters=rosters,
+        audit=audit,
+        memory=kept,
+        sightings=sightings,
+        limits=GuardLimits(shrink_share_max=settings.sync.shrink_share_max),
+        window=settings.sync.window,
+        poll_every=settings.sync.poll,
+    )
+
+
+def _restored(kept: KeepRoster, settings: Settings) -> dict[SourceName, Restored]:
+    """What the last run left of each source; what cannot be used is left, with a line in the log."""
+    found: dict[SourceName, Restored] = {}
+    for name in settings.sources:
+        try:
+            restored = kept.restore(name)
+        except PortError as error:
+            log.warning("roster.not_restored", extra={"source": name, "error": str(error)})
+            continue
+        if restored is not None:
+            found[name] = restored
+    return found
+
+
+def _held(restored: Mapping[SourceName, Restored], clock: Clock) -> dict[SourceName, HeldRoster]:
+    ticks = clock.monotonic()
+    return {
+        name: HeldRoster(index=one.index, revision=one.revision, read_at=ticks - one.age.total_seconds())
+        for name, one in restored.items()
+    }
+
+
+def _sightings(restored: Mapping[SourceName, Restored]) -> dict[SourceName, Sightings]:
+    return {name: one.sightings for name, one in restored.items() if one.sightings is not None}
+
+
+def _directory(settings: Settings) -> Directory:
+    links = Links(settings.links)
+    for problem in links.problems:
+        log.warning("link.ambiguous", extra={"why": problem.why})
+    return Directory(resources=settings.resources, links=links, groups=settings.groups)
+
+
+def _numbered(name: str, config: rego.Config, audit: SqliteStore) -> rego.Config:
+    """The policy with its revision: the last one's when its content is the same, else the next."""
+    known = audit.recall(f"policy/{name}") or {"revision": 0, "hash": ""}
+    revision = int(known["revision"]) + (known["hash"] != rego.policy_hash(config))
+    return msgspec.structs.replace(config, revision=revision)
+
+
+async def _note_policies(service: Service) -> None:
+    """Record each policy that is not the one of the last run."""
+    for name, engine in service.engines.items():
+        known = service.audit.recall(f"policy/{name}") or {"revision": 0, "hash": ""}
+        if known["hash"] != engine.policy_hash:
+            swapped = PolicySwapped(
+                at=service.clock.now(),
+                name=name,
+                revision=int(known["revision"]) + 1,
+                policy_hash=engine.policy_hash,
+            )
+            await service.audit.append(swapped)
+            await service.audit.remember(f"policy/{name}", {"revision": swapped.revision, "hash": engine.policy_hash})
+
+
+# --- asking without a service --------------------------------------------------------------------------------------
+
+
+class _NoLog:
+    """The log of a desk: nothing happens there that would have to be recorded."""
+
+    async def append(self, event: AuditEvent) -> int:
+        """Refuse decisions by failing them; a desk only explains."""
+        raise Unavailable(f"nothing is recorded here, not even {type(event).__name__}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Desk:
+    """The configured sources, read once, and the decision as the service would make it; it can only explain."""
+
+    clock: Clock
+    zone: tzinfo
+    rosters: RosterStore
+    request_access: RequestAccess
+    failures: Mapping[SourceName, str]
+    settings: Settings
+
+    def resources(self) -> Sequence[Resource]:
+        """All that are configured."""
+        return tuple(self.settings.resources.values())
+
+    def resource(self, name: str) -> Resource:
+        """One resource. Raises `Refused` with the known names."""
+        found = self.settings.resources.get(ResourceId(name))
+        if found is None:
+            known = ", ".join(sorted(self.settings.resources)) or "none"
+            raise Refused(f"there is no resource {name!r} in {self.settings.file}; there is {known}")
+        return found
+
+    def person_of(self, subject: SubjectId, source: SourceName) -> PersonId | None:
+        """Who a subject is in a source, when that is beyond doubt."""
+        person = self.request_access.directory.links.person_of(subject, source)
+        return PersonId(person) if isinstance(person, str) else None
+
+
+async def open_desk(settings: Settings) -> Desk:
+    """Read every source once. One that cannot be read is missing from the rosters, and its error stands in `failures`."""
+    clock = SystemClock()
+    read_from, _ = _sources(settings, clock)
+    rosters = memory.build()
+    no_log = _NoLog()
+    sync = SyncRoster(
+        clock=clock,
+        sources=read_from,
+        rosters=rosters,
+        audit=no_log,
+        memory=_Forgetful(),
+        sightings={},
+        limits=GuardLimits(),
+        window=settings.sync.window,
+        poll_every=settings.sync.poll,
+    )
+    access = RequestAccess(
+        clock=clock,
+        rosters=rosters,
+        engines=_engines(settings),
+        audit=no_log,
+        directory=_directory(settings),
+        zone=settings.zone,
+    )
+    logging.getLogger("watchkey.sync_roster").disabled = True  # failures are in the answer; there is no log to miss
+    outcomes = await asyncio.gather(*(sync.sync(source.name) for source in read_from))
+    for source in read_from:
+        await source.close()
+    failures = {
+        source.name: outcome.why
+        for source, outcome in zip(read_from, outcomes, strict=True)
+        if isinstance(outcome, NotSynced)
+    }
+    return Desk(
+        clock=clock, zone=settings.zone, rosters=rosters, request_access=access, failures=failures, settings=settings
+    )
+
+
+class _Forgetful:
+    """The memory of a desk."""
+
+    async def keep(self, held: HeldRoster, sightings: Sightings) -> None:
+        """Keep nothing."""
+
+
+# --- adapters by name ----------------------------------------------------------------------------------------------
+
+
+def source_configs() -> Mapping[str, type[msgspec.Struct]]:
+    """The `Config` of every kind of source there is; a kind is the name of its file under `sources/`."""
+    return {kind: _source_module(kind).Config for kind in source_kinds()}
+
+
+def source_kinds() -> Sequence[str]:
+    """The kinds of sources: the files under `sources/`."""
+    return sorted(module.name for module in pkgutil.iter_modules(sources.__path__) if not module.name.startswith("_"))
+
+
+def _source_module(kind: str) -> Any:
+    if kind not in source_kinds():
+        raise Refused(f"there is no kind of source {kind!r}; there is {', '.join(source_kinds())}")
+    return importlib.import_module(f"{sources.__name__}.{kind}")
+
+
+def build_source(settings: Settings, name: SourceName, clock: Clock) -> Source:
+    """One configured source. Raises `ConfigError` for its section, `Refused` for an unknown kind."""
+    return _source(settings, name, clock)[0]
+
+
+def _source(settings: Settings, name: SourceName, clock: Clock) -> tuple[Source, Sequence[Secret]]:
+    section = settings.sources[name]
+    module = _source_module(section.kind)
+    config = settings.convert(section.section, module.Config)
+    source: Source = module.build(config, name=name, clock=clock)
+    return source, tuple(getattr(config, "webhook_keys", ()))
+
+
+def _sources(settings: Settings, clock: Clock) -> tuple[list[Source], dict[SourceName, Sequence[Secret]]]:
+    built = {name: _source(settings, name, clock) for name in settings.sources}
+    return [source for source, _ in built.values()], {name: keys for name, (_, keys) in built.items() if keys}
+
+
+def _policy_configs(settings: Settings) -> dict[str, rego.Config]:
+    used = dict.fromkeys(resource.policy for resource in settings.resources.values())
+    return {name: policy_config(settings.policies.get(name)) for name in used}
+
+
+def _engines(settings: Settings) -> dict[str, PolicyEngine]:
+    return {name: rego.build(config) for name, config in _policy_configs(settings).items()}
+
+
+def policy_config(policy: PolicySettings | None) -> rego.Config:
+    """What the engine is given: the files of a policy of the configuration, or the one that ships (None)."""
+    if policy is None:
+        return rego.Config(modules={"default.rego": shipped_policy("default.rego")})
+    modules: dict[str, str] = {}
+    data: dict[str, Any] = {}
+    for path in policy.files:
+        text = _text(path)
+        if path.suffix == ".json":
+            data |= _json_object(path, text)
+        else:
+            modules[path.name if path.name not in modules else str(path)] = text
+    return rego.Config(
+        modules=modules,
+        dialect=cast("Literal['v1', 'v0', 'cyral']", policy.dialect),  # checked against the same words by settings
+        entrypoint=policy.entrypoint,
+        parameters=policy.parameters,
+        data=data,
+    )
+
+
+def shipped_policy(name: str) -> str:
+    """A file of `policies/` as it ships."""
+    return files("watchkey").joinpath("policies", name).read_text("utf-8")
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text("utf-8")
+    except OSError as error:
+        raise Malformed(f"{path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise Malformed(f"{path}: not UTF-8 at byte {error.start}") from error
+
+
+def _json_object(path: Path, text: str) -> dict[str, Any]:
+    try:
+        return msgspec.json.decode(text, type=dict[str, Any])
+    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+        raise Malformed(f"{path}: {error}") from error
+
+
+def _verifier(settings: Settings, clock: Clock) -> IdentityVerifier:
+    callers = {
+        str(name): api_token.CallerEntry(
+            token_hashes=entry.token_hashes,
+            resources="all" if entry.caller.resources is None else tuple(entry.caller.resources),
+            trusted=entry.caller.is_trusted,
+        )
+        for name, entry in settings.callers.items()
+    }
+    return api_token.build(api_token.Config(callers=callers), name="callers", clock=clock)
+
+
+# --- the audit log and its keys ------------------------------------------------------------------------------------
+
+
+def audit_store(settings: Settings) -> SqliteStore:
+    """The configured store, not yet open. Raises port errors."""
+    storage = settings.storage
+    config = sqlite.Config(
+        path=str(storage.path),
+        key=sqlite.read_key(storage.key_file),
+        checkpoint_interval=storage.section.checkpoint_interval,
+    )
+    return sqlite.build(config, name="sqlite", clock=SystemClock())
+
+
+def open_audit_reader(database: Path) -> AuditReader:
+    """A view of an audit log that cannot change it. Raises port errors."""
+    return AuditReader(database)
+
+
+def create_audit_key(path: Path, origin: str) -> None:
+    """Make the key that signs the log `origin`, in a new file of mode 0600. Raises port errors."""
+    sqlite.create_key(path, origin)
+
+
+def make_caller_token() -> tuple[Secret, str]:
+    """A new token for a caller, and the hash that the configuration keeps of it."""
+    token = make_token()
+    return token, hash_token(token)

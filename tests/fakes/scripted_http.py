@@ -1,0 +1,67 @@
+"""An HTTP server on loopback that answers exactly what it is told, byte for byte, and remembers what it was asked."""
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+HANG = b""
+"""In the place of an answer: take the request and say nothing."""
+
+
+@dataclass(slots=True)
+class Scripted:
+    """What came in so far."""
+
+    url: str = ""
+    requests: list[bytes] = field(default_factory=list)
+    connections: int = 0
+
+
+def answer(status: int = 200, body: bytes = b"{}", headers: str = "") -> bytes:
+    """A whole answer with its length."""
+    return b"HTTP/1.1 %d X\r\nContent-Length: %d\r\n%s\r\n" % (status, len(body), headers.encode()) + body
+
+
+@asynccontextmanager
+async def scripted(answers: Sequence[bytes], tls: ssl.SSLContext | None = None) -> AsyncIterator[Scripted]:
+    """Give the answers in turn; the last one again and again. A hanging connection ends with the server."""
+    seen = Scripted()
+    over = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        seen.connections += 1
+        try:
+            while True:
+                head = await reader.readuntil(b"\r\n\r\n")
+                length = next((int(line[15:]) for line in head.lower().split(b"\r\n") if line[:15] == b"content-length:"), 0)
+                body = await reader.readexactly(length)
+                reply = answers[min(len(seen.requests), len(answers) - 1)]
+                seen.requests.append(head + body)
+                writer.write(reply)
+                await writer.drain()
+                if not _is_whole(reply):
+                    if b"Connection: close" not in reply:
+                        await over.wait()
+                    return
+        except (asyncio.IncompleteReadError, ConnectionError):
+            return
+        finally:
+            writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=tls)
+    scheme = "https" if tls else "http"
+    seen.url = f"{scheme}://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    try:
+        yield seen
+    finally:
+        over.set()
+        server.close()
+        await asyncio.sleep(0)
+
+
+def _is_whole(reply: bytes) -> bool:
+    head, separator, body = reply.partition(b"\r\n\r\n")
+    lengths = [int(line[15:]) for line in head.split(b"\r\n") if line.startswith(b"Content-Length:")]
+    return bool(separator) and lengths == [len(body)]

@@ -1,0 +1,175 @@
+"""A gateway before a real PostgreSQL, in a thread of its own, so that any client can be let loose on it."""
+
+import asyncio
+import itertools
+import secrets
+import threading
+import time
+from collections.abc import Coroutine
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+
+import uvloop
+
+from tests.fakes.audit import MemoryAudit
+from tests.fakes.watch import ScriptedWatch
+from watchkey.entrypoints.pg_gateway.gateway import Database, Gateway, GatewayRules, Trace, server_tls
+from watchkey.entrypoints.pg_gateway.statement_log import LogRules
+from watchkey.flows.guard_session import Deciding, GuardRules, GuardSessions, Protected
+from watchkey.flows.login_tokens import LoginTokens
+from watchkey.model.access import Caller, Subject
+from watchkey.model.audit import Noted
+from watchkey.model.ids import CallerId, PrivilegeName, ResourceId, SubjectId
+from watchkey.model.secret import Secret
+from watchkey.simulator.postgres_server import PostgresServer
+from watchkey.targets.postgres import Config, PostgresTarget
+
+T = TypeVar("T")
+ORDERS = ResourceId("orders-db")
+CALLER = Caller(id=CallerId("gateway"), resources=None, is_trusted=True)
+ALICE, BOB = "alice@example.com", "bob@example.com"
+
+SETUP = """
+CREATE ROLE orders_read NOLOGIN;
+CREATE ROLE orders_write NOLOGIN;
+CREATE ROLE watchkey_manager LOGIN CREATEROLE PASSWORD 'manager' IN ROLE pg_signal_backend, pg_read_all_stats;
+GRANT orders_read, orders_write TO watchkey_manager WITH ADMIN OPTION;
+CREATE DATABASE orders;
+"""
+SETUP_ORDERS = """
+CREATE TABLE orders (id int PRIMARY KEY GENERATED ALWAYS AS IDENTITY, what text NOT NULL);
+CREATE TABLE secrets (what text);
+INSERT INTO secrets VALUES ('the secret');
+GRANT SELECT ON orders TO orders_read;
+GRANT SELECT, INSERT, UPDATE, DELETE ON orders TO orders_write;
+GRANT CREATE ON SCHEMA public TO orders_write;
+"""
+
+
+class RealClock:
+    """The machine's time."""
+
+    def now(self) -> datetime:
+        return datetime.fromtimestamp(time.time_ns() / 1e9, tz=UTC)  # noqa: TID251  this is the Clock port of the live tests
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+
+def prepare(server: PostgresServer) -> None:
+    """What the DBA's script does, and something to protect."""
+    server.sql(SETUP)
+    server.sql(SETUP_ORDERS, "orders")
+
+
+def target_config(server: PostgresServer, **changes: Any) -> Config:
+    fields: dict[str, Any] = {
+        "host": server.host,
+        "port": server.port,
+        "database": "orders",
+        "groups": {"read": ["orders_read"], "write": ["orders_write"]},
+        "manager": "watchkey_manager",
+        "manager_password": Secret("manager"),
+        "tls": False,
+    }
+    return Config(**(fields | changes))
+
+
+class LiveHouse:
+    """Use it as a context manager; `token(subject)` gives a password."""
+
+    def __init__(
+        self, server: PostgresServer, folder: Path, *, tls: tuple[Path, Path] | None = None,
+        trace: Trace = Trace.STATEMENTS, rules: GuardRules | None = None,
+        port: int = 0, **target: Any,
+    ) -> None:  # fmt: skip
+        self._server = server
+        self.folder = folder
+        self._tls = tls
+        self._trace = trace
+        self.port = port
+        self._rules = rules or GuardRules(linger=timedelta(seconds=2))
+        self._target_changes = target
+        self.clock = RealClock()
+        self.watch = ScriptedWatch(self.clock)
+        self.audit = MemoryAudit()
+        self._loop = uvloop.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self.host = "127.0.0.1"
+
+    def __enter__(self) -> "LiveHouse":
+        self._thread.start()
+        self.call(self._start())
+        self.port = self.gateway.port
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.call(self._stop())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def call(self, work: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(30)
+
+    def token(self, subject: str) -> str:
+        issued = self.call(self.tokens.issue(Subject(id=SubjectId(subject)), caller=CALLER))
+        return issued.token.reveal()
+
+    def dsn(self, subject: str, more: str = "") -> str:
+        mode = "require" if self._tls else "disable"
+        return (
+            f"host={self.host} port={self.port} dbname=orders user={subject.partition('@')[0]} "
+            f"password={self.token(subject)} sslmode={mode} gssencmode=disable {more}"
+        )
+
+    def noted(self, what: str) -> list[Noted]:
+        return [event for event in self.audit.events if isinstance(event, Noted) and event.what == what]
+
+    def sync_guard(self) -> None:
+        """Have the guard look at every lease again, as after a roster change."""
+
+        async def poke() -> None:
+            self.guard.roster_changed()
+
+        self.call(poke())
+
+    async def _start(self) -> None:
+        self.target = PostgresTarget(
+            target_config(self._server, **self._target_changes), resource=ORDERS, clock=self.clock
+        )
+        count = itertools.count()
+        self.guard = GuardSessions(
+            deciding=Deciding(decide=self.watch.decide, foresee=self.watch.foresee, caller=CALLER),
+            protected={
+                ORDERS: Protected(target=self.target, privileges=(PrivilegeName("read"), PrivilegeName("write")))
+            },
+            audit=self.audit,
+            clock=self.clock,
+            new_id=lambda: f"{next(count):04x}{secrets.token_hex(6)}",
+            rules=self._rules,
+        )
+        self.tokens = LoginTokens(audit=self.audit, clock=self.clock, new_secret=lambda: secrets.token_urlsafe(32))
+        self.gateway = Gateway(
+            GatewayRules(
+                port=self.port,
+                reuse_port=bool(self.port),
+                databases={"orders": Database(resource=ORDERS, trace=self._trace)},
+                tls=server_tls(*self._tls) if self._tls else None,
+                statements=LogRules(path=self.folder / "statements.jsonl"),
+            ),
+            guard=self.guard,
+            tokens=self.tokens,
+            audit=self.audit,
+            clock=self.clock,
+            caller=CALLER.id,
+        )
+        await self.gateway.start()
+
+    async def _stop(self) -> None:
+        await self.gateway.close()
+        await self.target.close()

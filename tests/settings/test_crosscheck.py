@@ -1,0 +1,251 @@
+"""What one section says about another: each rule has a text that breaks it and the place where that is said."""
+
+from pathlib import Path
+
+import pytest
+
+from watchkey.settings import ConfigError, Surroundings, parse_settings
+
+BASE = """\
+sources: {pager: {kind: x}, other: {kind: x}}
+resources:
+  db:
+    kind: postgres
+    privileges: [read, write]
+    opened_by: [{source: pager, service: P1}]
+"""
+HASH = "sha256:" + "ab" * 32
+
+
+def problems(text: str) -> list[str]:
+    try:
+        parse_settings(text, file=Path("w"), surroundings=Surroundings(directory=Path("/nowhere")))
+    except ConfigError as error:
+        return [str(one) for one in error.all]
+    return []
+
+
+def test_the_base_is_right() -> None:
+    assert problems(BASE) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "message"),
+    [
+        (
+            BASE.replace("source: pager", "source: pagr"),
+            "6:26 resources.db.opened_by[0].source",
+            "there is no source 'pagr'; expected one of other, pager; did you mean pager?",
+        ),
+        (
+            BASE.replace("service: P1", "service: P1, schedule: S"),
+            "6:17 resources.db.opened_by[0]",
+            "it is not clear whose pager; expected exactly one of service, escalation_policy, schedule",
+        ),
+        (
+            BASE.replace(", service: P1", ""),
+            "6:17 resources.db.opened_by[0]",
+            "it is not clear whose pager; expected exactly one of service, escalation_policy, schedule",
+        ),
+        (
+            BASE.replace("[{source: pager, service: P1}]", "[]"),
+            "4:5 resources.db",
+            (
+                "nobody's pager opens it; expected opened_by: [{source: …, service: …}], or `needs: nothing` "
+                "when no pager is to be asked"
+            ),
+        ),
+        (
+            BASE.replace("[read, write]", "[]"),
+            "5:17 resources.db.privileges",
+            "there is nothing one may do; expected privileges: e.g. [read, write]",
+        ),
+        (
+            BASE.replace("[read, write]", "[read, read]"),
+            "5:17 resources.db.privileges",
+            "a privilege is named twice",
+        ),
+        (
+            BASE + "    unvetted: [raed]\n",
+            "7:16 resources.db.unvetted[0]",
+            "there is no privilege 'raed'; expected one of read, write; did you mean read?",
+        ),
+        (
+            BASE + "    opens: {unknown: [wirte]}\n",
+            "7:23 resources.db.opens.unknown[0]",
+            "there is no privilege 'wirte'; expected one of read, write; did you mean write?",
+        ),
+        (
+            BASE + "    policy: defualt\n",
+            "7:13 resources.db.policy",
+            "there is no policy 'defualt'; expected one of default; did you mean default?",
+        ),
+        (
+            BASE + "    ttl_max: 25h\n",
+            "7:14 resources.db.ttl_max",
+            "25h is out of range; expected from 1s to 1d",
+        ),
+        (
+            BASE + "    ttl_max: 0s\n",
+            "7:14 resources.db.ttl_max",
+            "0s is out of range; expected from 1s to 1d",
+        ),
+        (
+            BASE + "    age_max: 20s\n",
+            "7:14 resources.db.age_max",
+            "20s is out of range; expected from 30s to 30d",
+        ),
+        (
+            BASE + "    stale_mode: forecast\n    forecast_max: 4d\n",
+            "8:19 resources.db.forecast_max",
+            "4d is out of range; expected from 1s to 3d",
+        ),
+        (
+            BASE + "    stale_mode: second_source\n",
+            "7:17 resources.db.stale_mode",
+            "there is no second source; expected `opened_by` with pagers of two sources",
+        ),
+        (
+            BASE + "    needs: either\n    incident_roles: []\n",
+            "8:21 resources.db.incident_roles",
+            "nobody can be responding; expected e.g. [acknowledged, joined]",
+        ),
+        (
+            BASE + f"callers: {{gw: {{token_hashes: ['{HASH}'], resources: [dbb]}}}}\n",
+            "7:119 callers.gw.resources[0]",
+            "there is no resource 'dbb'; expected one of db; did you mean db?",
+        ),
+        (
+            BASE + f"callers:\n  a: {{token_hashes: ['{HASH}']}}\n  b: {{token_hashes: ['{HASH}']}}\n",
+            "9:22 callers.b.token_hashes[0]",
+            "this is the token of 'a' already; expected a token of its own",
+        ),
+        (
+            BASE + "links:\n  ann: {pagr: P1}\n",
+            "8:15 links.ann.pagr",
+            "there is no source 'pagr'; expected one of other, pager; did you mean pager?",
+        ),
+        (
+            BASE + "links:\n  ann: {pager: P1}\n  bob: {pager: P1}\n",
+            "9:16 links.bob.pager",
+            "'P1' of 'pager' is 'ann' already; expected one subject for each person",
+        ),
+        (
+            BASE + "links:\n  ann: {pager: P1}\n  Ann: {pager: P2}\n",
+            "9:3 links.Ann",
+            "'Ann' looks like 'ann' in this file; expected one spelling",
+        ),
+        (
+            BASE + "listen: {http: {host: 0.0.0.0}}\n",
+            "7:23 listen.http.host",
+            (
+                "tokens would cross the network in plain text; expected tls: {certificate: …, key: …}, a "
+                "loopback address, or `insecure: true` behind a TLS proxy"
+            ),
+        ),
+        (
+            BASE + "sync: {poll: 100ms}\n",
+            "7:14 sync.poll",
+            "100ms is out of range; expected from 1s to 1h",
+        ),
+        (
+            BASE + "sync: {window: 10m}\n",
+            "7:16 sync.window",
+            "10m is out of range; expected from 1h to 90d",
+        ),
+        (
+            BASE + "storage: {checkpoint_interval: 1d}\n",
+            "7:32 storage.checkpoint_interval",
+            "1d is out of range; expected from 100ms to 1h",
+        ),
+        (
+            BASE + "time_zone: Europe/Berln\n",
+            "7:12 time_zone",
+            (
+                "there is no time zone 'Europe/Berln'; expected a name of the IANA list, e.g. Europe/Berlin; did"
+                " you mean Europe/Berlin?"
+            ),
+        ),
+        (
+            BASE + "sources2: {}\n",
+            "7:1 sources2",
+            (
+                "unknown key; expected one of version, defaults, policies, callers, links, groups, storage, "
+                "listen, sync, time_zone"
+            ),
+        ),
+        (
+            "sources: {a: 5}\n",
+            "1:14 sources.a",
+            "a source is a mapping; expected kind: …, and the keys of that kind",
+        ),
+    ],
+)
+def test_each_rule_says_where_and_what(text: str, place: str, message: str) -> None:
+    at, path = place.split(" ")
+    assert problems(text) == [f"w:{at}: {path}: {message}"]
+
+
+def test_a_wrong_default_is_shown_where_it_stands() -> None:
+    text = "defaults: {policy: mine}\n" + BASE
+    assert problems(text) == ["w:1:20: defaults.policy: there is no policy 'mine'; expected one of default"]
+
+
+def test_nothing_may_be_needed_when_that_is_said() -> None:
+    assert problems(BASE.replace("    opened_by: [{source: pager, service: P1}]\n", "    needs: nothing\n")) == []
+
+
+def test_a_second_source_is_another_source_not_another_pager_of_the_same() -> None:
+    two = BASE.replace("}]", "}, {source: %s, service: P2}]") + "    stale_mode: second_source\n"
+    assert "no second source" in problems(two % "pager")[0]
+    assert problems(two % "other") == []
+
+
+def test_forecast_counts_only_where_it_is_chosen() -> None:
+    assert problems(BASE + "    forecast_max: 4d\n") == []
+
+
+@pytest.mark.parametrize("key", ["api_token", "password", "CLIENT_SECRET", "apikey"])
+def test_a_secret_among_the_parameters_of_a_policy_is_refused_and_not_repeated(key: str, tmp_path: Path) -> None:
+    (tmp_path / "p.rego").touch()
+    text = BASE + f"policies: {{p: {{files: [p.rego], parameters: {{{key}: canary-5}}}}}}\n"
+    with pytest.raises(ConfigError) as caught:
+        parse_settings(text, file=Path("w"), surroundings=Surroundings(directory=tmp_path))
+    (said,) = [str(one) for one in caught.value.all]
+    assert said.startswith("w:7:")
+    assert "this looks like a secret" in said
+    assert "canary" not in said
+
+
+def test_an_entrypoint_is_a_path_into_data(tmp_path: Path) -> None:
+    (tmp_path / "p.rego").touch()
+    text = BASE + "policies: {p: {files: [p.rego], entrypoint: allow}}\n"
+    with pytest.raises(ConfigError, match=r"this is no path into data; expected e\.g\. data\.watchkey\.decision"):
+        parse_settings(text, file=Path("w"), surroundings=Surroundings(directory=tmp_path))
+
+
+def test_a_file_that_is_not_there_names_the_one_that_is(tmp_path: Path) -> None:
+    (tmp_path / "policies").mkdir()
+    (tmp_path / "policies" / "hours.rego").touch()
+    text = BASE + "policies: {p: {files: [policies/hour.rego]}}\n"
+    with pytest.raises(ConfigError) as caught:
+        parse_settings(text, file=Path("w"), surroundings=Surroundings(directory=tmp_path))
+    assert str(caught.value) == (
+        f"w:7:24: policies.p.files[0]: there is no file 'policies/hour.rego'; expected a file, looked for as "
+        f"{tmp_path}/policies/hour.rego; did you mean policies/hours.rego?"
+    )
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost", "127.8.8.8"])
+def test_loopback_needs_no_tls(host: str) -> None:
+    assert problems(BASE + f"listen: {{http: {{host: '{host}'}}}}\n") == []
+
+
+def test_plain_http_elsewhere_is_a_word_of_its_own() -> None:
+    assert problems(BASE + "listen: {http: {host: 10.0.0.1, insecure: true}}\n") == []
+    assert problems(BASE + "listen: {http: {host: 10.0.0.1, unix_socket: wk.sock}}\n") == []
+
+
+def test_all_rules_speak_at_once() -> None:
+    text = BASE.replace("source: pager", "source: pagr") + "    policy: x\n    unvetted: [y]\nlinks: {a: {z: q}}\n"
+    assert len(problems(text)) == 4
