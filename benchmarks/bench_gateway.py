@@ -8,37 +8,30 @@ import shutil
 import signal
 import statistics
 import subprocess
-import sys
 import tempfile
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from datetime import timedelta
 from pathlib import Path
 
-from tests.live.house import ALICE, LiveHouse, prepare
-from watchkey.entrypoints.pg_gateway.gateway import Trace
-from watchkey.flows.guard_session import GuardRules
+from tests.live.gateway_process import GatewayProcess
+from tests.live.house import prepare
+
 from watchkey.simulator.postgres_server import PostgresServer, find_binaries
 
 SECONDS = 3
 ROUNDS = 3
-MANY = GuardRules(sessions_per_person_max=3000, sessions_max=3000, reserve=0, linger=timedelta(seconds=60))
 
 
 def main() -> None:
     """Print a table, or with --json one JSON object on the last line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", action="store_true")
-    parser.add_argument("--serve", nargs=4, metavar=("SOCKET_FOLDER", "PORT", "TRACE", "GATEWAY_PORT"))
     parser.add_argument("--seconds", type=int, default=SECONDS)
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--sessions", type=int, default=1000)
     arguments = parser.parse_args()
-    if arguments.serve:
-        serve(*arguments.serve)
-        return
     figures: dict[str, object] = {}
     with ExitStack() as stack:
         server = stack.enter_context(PostgresServer(settings={"max_connections": "1200"}))
@@ -54,9 +47,6 @@ def main() -> None:
         for name, trace in (("gateway", "off"), ("gateway+audit", "statements")):
             port, token = stack.enter_context(gateway(server, trace))
             ways[name] = (port, "alice", token)
-        pair_port, pair_token = stack.enter_context(gateway_pair(server))
-        if pair_port:
-            ways["2 gateways"] = (pair_port, "alice", pair_token)
         figures["throughput"] = throughput(ways, arguments.seconds, arguments.rounds)
         figures["bulk"] = bulk(ways)
         figures["memory"], figures["handoff"] = idle_and_handoff(server, arguments.sessions)
@@ -64,74 +54,13 @@ def main() -> None:
         print(json.dumps(figures))
 
 
-def serve(folder: str, port: str, trace: str, gateway_port: str) -> None:
-    """The gateway as a process of its own: prints its port and tokens, ends alice at the line `end N seconds`."""
-    server = PostgresServer.at(Path(folder), int(port))
-    with tempfile.TemporaryDirectory() as scratch:
-        house = LiveHouse(
-            server, Path(scratch), trace=Trace(trace), rules=MANY, port=int(gateway_port),
-            sessions_per_lease_max=3000,
-        )  # fmt: skip
-        with house:
-            house.watch.allow(ALICE, "read", "write")
-            print(house.port, *(house.token(ALICE) for _ in range(1)), flush=True)
-            for line in sys.stdin:
-                words = line.split()
-                if words[:1] == ["end"]:
-                    at = house.clock.now() + timedelta(seconds=float(words[1]))
-                    house.watch.allow(ALICE, "read", "write", until=at)
-                    house.sync_guard()
-                    print(at.timestamp(), flush=True)
-                if words[:1] == ["rss"]:
-                    print(rss(os.getpid()), flush=True)
-
-
 @contextmanager
-def gateway(server: PostgresServer, trace: str, port: int = 0) -> Iterator[tuple[int, str]]:
-    process = start_gateway(server, trace, port)
+def gateway(server: PostgresServer, trace: str) -> Iterator[tuple[int, str]]:
+    process = GatewayProcess(server, trace)
     try:
         yield process.port, process.token
     finally:
         process.stop()
-
-
-class GatewayProcess:
-    """A running `--serve`."""
-
-    def __init__(self, process: subprocess.Popen[str]) -> None:
-        self.process = process
-        assert process.stdout is not None
-        port, self.token = process.stdout.readline().split()
-        self.port = int(port)
-
-    def ask(self, line: str) -> str:
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        self.process.stdin.write(line + "\n")
-        self.process.stdin.flush()
-        return self.process.stdout.readline().strip()
-
-    def stop(self) -> None:
-        assert self.process.stdin is not None
-        self.process.stdin.close()
-        self.process.wait(60)
-
-
-def start_gateway(server: PostgresServer, trace: str, port: int = 0) -> GatewayProcess:
-    return GatewayProcess(
-        subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.bench_gateway", "--serve", str(server.folder), str(server.port), trace,
-             str(port)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-        )  # fmt: skip
-    )
-
-
-@contextmanager
-def gateway_pair(server: PostgresServer) -> Iterator[tuple[int, str]]:
-    """Two processes on one port. Each knows only its own tokens, so the token is planted in both."""
-    yield 0, ""
-    del server
 
 
 @contextmanager
@@ -247,19 +176,11 @@ def one_bulk(way: tuple[int, str, str], sql: str) -> float:
         return time.perf_counter() - begin
 
 
-def rss(pid: int) -> int:
-    """Resident memory in KiB."""
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmRSS"):
-            return int(line.split()[1])
-    return 0
-
-
 def idle_and_handoff(server: PostgresServer, count: int) -> tuple[dict[str, float], dict[str, float]]:
     """Many idle sessions: memory for each, then one planned end for all, from the instant to the last byte."""
     import socket
 
-    process = start_gateway(server, "statements")
+    process = GatewayProcess(server)
     try:
         before = int(process.ask("rss"))
         clients = [raw_login("127.0.0.1", process.port, "alice", process.token) for _ in range(count)]

@@ -48,7 +48,10 @@ class Rig:
 
 
 def asked(
-    *answers: bytes, limits: Limits | None = None, clock: HastyClock | None = None, path: str = "/things?key=canary-query"
+    *answers: bytes,
+    limits: Limits | None = None,
+    clock: HastyClock | None = None,
+    path: str = "/things?key=canary-query",
 ) -> Answer | PortError:
     """One GET against these answers."""
 
@@ -82,7 +85,7 @@ def asked(
         ("https://", False),
     ],
 )
-def test_only_encrypted_or_loopback_urls_are_accepted(url: str, is_fine: bool) -> None:
+def test_only_encrypted_or_loopback_urls_are_accepted(url: str, *, is_fine: bool) -> None:
     if is_fine:
         run(HttpClient(url, clock=HastyClock()).close())
         return
@@ -330,11 +333,15 @@ def test_a_post_is_sent_once_unless_it_may_be_repeated() -> None:
 def _row_page(found: Answer) -> OffsetPage[Any]:
     value = found.json()
     return OffsetPage(
-        rows=value["rows"], more=value["more"], total=value.get("total"), limit=value.get("limit"), offset=value.get("offset")
+        rows=value["rows"],
+        more=value["more"],
+        total=value.get("total"),
+        limit=value.get("limit"),
+        offset=value.get("offset"),
     )
 
 
-def _page(rows: list[Any], more: bool, **extra: Any) -> bytes:
+def _page(rows: list[Any], more: object, **extra: Any) -> bytes:
     return answer(body=json.dumps({"rows": rows, "more": more, **extra}).encode())
 
 
@@ -420,7 +427,9 @@ def test_linked_and_cursor_pages_are_read_to_the_end() -> None:
             assert b"GET /rows?page=2 " in server.requests[1]
         async with scripted([_link([1], "abc="), _link([2], None)]) as server:
             async with Rig(server.url, HastyClock()) as operation:
-                rows = await operation.cursor_rows("/rows", [("f", "1")], _linked, key=lambda row: row, cursor_name="after")
+                rows = await operation.cursor_rows(
+                    "/rows", [("f", "1")], _linked, key=lambda row: row, cursor_name="after"
+                )
             assert rows == [1, 2]
             assert b"GET /rows?f=1&after=abc%3D " in server.requests[1]
 
@@ -464,12 +473,13 @@ def test_a_stream_gives_all_bytes_and_stops_at_the_bound() -> None:
         body = b"0123456789" * 10_000
         async with scripted([answer(body=body)]) as server, Rig(server.url, HastyClock()) as operation:
             assert b"".join([piece async for piece in operation.stream("/feed")]) == body
-        async with scripted([answer(body=body), answer(404)]) as server:
-            async with Rig(server.url, HastyClock(), Limits(body_bytes=99_999)) as operation:
-                with pytest.raises(Malformed, match="99999 bytes"):
-                    [piece async for piece in operation.stream("/feed")]
-                with pytest.raises(Refused, match="404"):
-                    [piece async for piece in operation.stream("/feed")]
+        small = Limits(body_bytes=99_999)
+        answers = [answer(body=body), answer(404)]
+        async with scripted(answers) as server, Rig(server.url, HastyClock(), small) as operation:
+            with pytest.raises(Malformed, match="99999 bytes"):
+                [piece async for piece in operation.stream("/feed")]
+            with pytest.raises(Refused, match="404"):
+                [piece async for piece in operation.stream("/feed")]
 
     run(read())
 
@@ -532,9 +542,7 @@ def _certificate(folder: Path) -> tuple[ssl.SSLContext, Path]:
     pem, secret = folder / "ca.pem", folder / "key.pem"
     pem.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
     secret.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     )
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(pem, secret)

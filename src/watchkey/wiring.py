@@ -169,7 +169,7 @@ def _request_access(
     )
 
 
-def _sync(  # noqa: PLR0913, PLR0917 -- a flow's collaborators, each given once
+def _sync(
     settings: Settings,
     clock: Clock,
     read_from: Sequence[Source],
@@ -287,7 +287,7 @@ class Desk:
 
 
 async def open_desk(settings: Settings) -> Desk:
-    """Read every source once. One that cannot be read is missing from the rosters, and its error stands in `failures`."""
+    """Read every source once. One that cannot be read is missing from the rosters; `failures` says why."""
     clock = SystemClock()
     read_from, _ = _sources(settings, clock)
     rosters = memory.build()
@@ -421,14 +421,7 @@ def _json_object(path: Path, text: str) -> dict[str, Any]:
 
 
 def _verifier(settings: Settings, clock: Clock) -> IdentityVerifier:
-    callers = {
-        str(name): api_token.CallerEntry(
-            token_hashes=entry.token_hashes,
-            resources="all" if entry.caller.resources is None else tuple(entry.caller.resources),
-            trusted=entry.caller.is_trusted,
-        )
-        for name, entry in settings.callers.items()
-    }
+    callers = tuple((entry.caller, entry.token_hashes) for entry in settings.callers.values())
     return api_token.build(api_token.Config(callers=callers), name="callers", clock=clock)
 
 

@@ -19,5 +19,6 @@ class ScriptedEngine:
         return self.verdict.policy_hash
 
     async def evaluate(self, document: Mapping[str, Any], *, now: datetime) -> Verdict:
+        del now
         self.documents.append(document)
         return self.verdict

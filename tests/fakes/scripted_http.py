@@ -2,7 +2,7 @@
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -18,6 +18,11 @@ class Scripted:
     requests: list[bytes] = field(default_factory=list)
     connections: int = 0
 
+    @property
+    def targets(self) -> list[str]:
+        """Path and query of each request."""
+        return [request.split(b" ", 2)[1].decode() for request in self.requests]
+
 
 def answer(status: int = 200, body: bytes = b"{}", headers: str = "") -> bytes:
     """A whole answer with its length."""
@@ -26,8 +31,23 @@ def answer(status: int = 200, body: bytes = b"{}", headers: str = "") -> bytes:
 
 @asynccontextmanager
 async def scripted(answers: Sequence[bytes], tls: ssl.SSLContext | None = None) -> AsyncIterator[Scripted]:
-    """Give the answers in turn; the last one again and again. A hanging connection ends with the server."""
+    """Give the answers in turn; the last one again and again."""
     seen = Scripted()
+    async with _serving(seen, lambda _: answers[min(len(seen.requests), len(answers) - 1)], tls):
+        yield seen
+
+
+@asynccontextmanager
+async def replying(reply: Callable[[str], bytes]) -> AsyncIterator[Scripted]:
+    """Answer each request by its target (path and query)."""
+    seen = Scripted()
+    async with _serving(seen, reply, None):
+        yield seen
+
+
+@asynccontextmanager
+async def _serving(seen: Scripted, reply_to: Callable[[str], bytes], tls: ssl.SSLContext | None) -> AsyncIterator[None]:
+    """Serve until the block ends; a hanging connection ends with it."""
     over = asyncio.Event()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -35,9 +55,11 @@ async def scripted(answers: Sequence[bytes], tls: ssl.SSLContext | None = None) 
         try:
             while True:
                 head = await reader.readuntil(b"\r\n\r\n")
-                length = next((int(line[15:]) for line in head.lower().split(b"\r\n") if line[:15] == b"content-length:"), 0)
+                length = next(
+                    (int(line[15:]) for line in head.lower().split(b"\r\n") if line[:15] == b"content-length:"), 0
+                )
                 body = await reader.readexactly(length)
-                reply = answers[min(len(seen.requests), len(answers) - 1)]
+                reply = reply_to(head.split(b" ", 2)[1].decode())
                 seen.requests.append(head + body)
                 writer.write(reply)
                 await writer.drain()
@@ -54,7 +76,7 @@ async def scripted(answers: Sequence[bytes], tls: ssl.SSLContext | None = None) 
     scheme = "https" if tls else "http"
     seen.url = f"{scheme}://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     try:
-        yield seen
+        yield
     finally:
         over.set()
         server.close()

@@ -220,6 +220,7 @@ def test_unknown_resources_and_unread_rosters_are_denied() -> None:
 def test_whatever_breaks_inside_is_a_denial() -> None:
     class BrokenEngine(ScriptedEngine):
         async def evaluate(self, document: Mapping[str, Any], *, now: datetime) -> Verdict:
+            del document, now
             raise ZeroDivisionError
 
     desk = Desk(engine=BrokenEngine())

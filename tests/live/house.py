@@ -74,7 +74,7 @@ def target_config(server: PostgresServer, **changes: Any) -> Config:
         "groups": {"read": ["orders_read"], "write": ["orders_write"]},
         "manager": "watchkey_manager",
         "manager_password": Secret("manager"),
-        "tls": False,
+        "tls": changes.pop("tls_to_server", False),
     }
     return Config(**(fields | changes))
 
@@ -99,7 +99,7 @@ class LiveHouse:
         self.audit = MemoryAudit()
         self._loop = uvloop.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
-        self.host = "127.0.0.1"
+        self.host = "localhost" if tls else "127.0.0.1"
 
     def __enter__(self) -> "LiveHouse":
         self._thread.start()
@@ -140,7 +140,7 @@ class LiveHouse:
 
     async def _start(self) -> None:
         self.target = PostgresTarget(
-            target_config(self._server, **self._target_changes), resource=ORDERS, clock=self.clock
+            target_config(self._server, **dict(self._target_changes)), resource=ORDERS, clock=self.clock
         )
         count = itertools.count()
         self.guard = GuardSessions(

@@ -9,7 +9,13 @@ ORDERS = ResourceId("orders-db")
 
 
 @pytest.mark.parametrize(
-    ("resources", "may"), [(None, True), (frozenset({ORDERS}), True), (frozenset({"wiki"}), False), (frozenset(), False)]
+    ("resources", "may"),
+    [
+        (None, True),
+        (frozenset({ORDERS}), True),
+        (frozenset({"wiki"}), False),
+        (frozenset(), False),
+    ],
 )
 def test_a_caller_asks_about_its_resources_only(resources: frozenset[ResourceId] | None, may: bool) -> None:  # noqa: FBT001  # a table
     assert Caller(id=CallerId("proxy"), resources=resources).may_ask_about(ORDERS) is may

@@ -19,8 +19,16 @@ from typing import Any
 
 import yaml
 
-from watchkey.rego.errors import EvaluationError, RegoErrors
-from watchkey.rego.policy import Dialect, Limits, compile_modules, freeze
+from watchkey.rego import (
+    BuiltinError,
+    Dialect,
+    EvaluationError,
+    HostFunction,
+    Limits,
+    RegoErrors,
+    compile_modules,
+    freeze,
+)
 from watchkey.rego.values import UNDEFINED, Object, json_text, parse_json, sort_values
 
 DEFAULT_CASES = Path(__file__).parents[3] / "shared" / "contracts" / "rego"
@@ -77,7 +85,7 @@ def run(case: Case) -> str:
     except RegoErrors as problem:
         return _judge_error(content, problem.errors[0].code, str(problem), compile_time=True)
     except EvaluationError as problem:
-        return _judge_error(content, problem.code, problem.message, compile_time=False)
+        return _judge_error(content, problem.code, _as_opa_says(problem), compile_time=False)
     except Exception:  # noqa: BLE001 - a crash of the engine is a failed case, and the others must still run
         return "crash: " + traceback.format_exc(limit=-3)
     if wanted_error:
@@ -97,13 +105,31 @@ def _judge_error(content: dict[str, Any], code: str, message: str, *, compile_ti
     if wanted and code != wanted:
         return f"wanted error {wanted}, got {code}: {message}"
     text = content.get("want_error") or ""
-    return "" if text in f"{code}: {message}" or text in message else f"wanted error text {text!r}, got {message!r}"
+    return "" if text in message else f"wanted error text {text!r}, got {message!r}"
+
+
+def _as_opa_says(problem: EvaluationError) -> str:
+    return f"{problem.location.file}:{problem.location.line}: {problem.code}: {problem.message}"
+
+
+def _absent(*_: object) -> Any:
+    message = "the conformance run supplies no host functions"
+    raise BuiltinError(message)
+
+
+_HOSTS = {
+    "http.send": HostFunction(function=_absent),
+    "opa.runtime": HostFunction(function=lambda _host: {}),
+}
+"""Supplied where a case replaces these functions; elsewhere they are unknown, as they are to any policy."""
 
 
 def _evaluate(case: Case) -> tuple[Any, ...]:
     content = case.content
-    sources = {f"module{index}.rego": text for index, text in enumerate(content.get("modules") or [])}
-    policy = compile_modules(sources, dialect=case.dialect)
+    sources = {f"test-{index}.rego": text for index, text in enumerate(content.get("modules") or [])}
+    replaced = {name: host for name, host in _HOSTS.items() if any(f"with {name} as" in text for text in sources.values())}
+    hosts = {**replaced, **({"opa.runtime": _HOSTS["opa.runtime"]} if "as opa.runtime" in str(sources) else {})}
+    policy = compile_modules(sources, dialect=case.dialect, host_functions=hosts, seeded=True)
     query = policy.bindings_query(content["query"], dialect=case.dialect)
     document: Any = UNDEFINED
     if "input_term" in content:

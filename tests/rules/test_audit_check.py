@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.audit_cases import KEY, Log, make_log, note_at
 
+from tests.audit_cases import KEY, Log, make_log, note_at
 from watchkey.rules.audit_check import FINDINGS_MAX, Damage, KnownNote, Report, StoredEntry, check_log
 from watchkey.rules.checkpoint import SigningKey
 from watchkey.rules.merkle import hash_leaf

@@ -9,8 +9,8 @@ from typing import Any, get_args
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.audit_cases import ALLOW, AT, DENY, EVENTS, allow
 
+from tests.audit_cases import ALLOW, AT, DENY, EVENTS, allow
 from watchkey.model.access import Allow, Deny, Subject
 from watchkey.model.audit import AuditEvent, DecisionMade, Noted, ServiceStopped
 from watchkey.model.errors import Malformed

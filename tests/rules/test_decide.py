@@ -221,7 +221,9 @@ verdicts = st.builds(
 ages = st.sampled_from([timedelta(0), timedelta(minutes=10), timedelta(minutes=10) + TICK, 3 * HOUR])
 
 
-def oracle(turns_given: list[Shift], verdict: Verdict, age: timedelta, mode: StaleMode, max_level: int) -> datetime | None:
+def oracle(
+    turns_given: list[Shift], verdict: Verdict, age: timedelta, mode: StaleMode, max_level: int
+) -> datetime | None:
     """Until when alice may write, by looking at every border instant from now on; None when she may not at all."""
 
     def counts(turn: Shift, at: datetime) -> bool:
@@ -233,8 +235,10 @@ def oracle(turns_given: list[Shift], verdict: Verdict, age: timedelta, mode: Sta
             return False
         is_fresh = age <= timedelta(minutes=10)
         held_then = turn.starts_at <= NOW - age < turn.ends_at
-        return is_fresh or (mode is StaleMode.INCUMBENT and held_then) or (
-            mode is StaleMode.FORECAST and (held_then or age <= timedelta(hours=24))
+        return (
+            is_fresh
+            or (mode is StaleMode.INCUMBENT and held_then)
+            or (mode is StaleMode.FORECAST and (held_then or age <= timedelta(hours=24)))
         )
 
     weak = {(t.starts_at, t.ends_at, t.level) for t in turns_given if t.provenance is Provenance.SELF_OVERRIDE

@@ -179,9 +179,7 @@ def test_sections_of_adapters_stay_where_they_are_with_their_places() -> None:
 
 
 def test_several_errors_come_at_once_in_the_order_of_the_file() -> None:
-    errors = wrong(
-        "resources:\n  db:\n    kind: pg\n    max_levl: 2\n    ttl_max: 5\n    needs: oncall\nsoruces: {}\n"
-    )
+    errors = wrong("resources:\n  db:\n    kind: pg\n    max_levl: 2\n    ttl_max: 5\n    needs: oncall\nsoruces: {}\n")
     assert [re.sub("expected one of [a-z_, ]+", "expected …", error) for error in errors] == [
         "watchkey.yaml:4:5: resources.db.max_levl: unknown key; expected …; did you mean max_level?",
         "watchkey.yaml:5:14: resources.db.ttl_max: this is 5; expected a duration such as 90s, 15m, 12h or 3d",

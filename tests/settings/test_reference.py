@@ -3,7 +3,6 @@
 from pathlib import Path
 
 from tests.golden_files import agrees
-
 from watchkey.settings.reference import configuration_page
 from watchkey.settings.shape import File, ResourceSection
 from watchkey.wiring import source_configs

@@ -35,7 +35,7 @@ NAME = SourceName("pagerduty-main")
 
 
 class Rig:
-    """A simulator with the sample account (turns of 12 hours, handoffs at noon and midnight), and a source that reads it."""
+    """A simulator with the sample account (turns of 12 hours, handoffs at noon and midnight), and sources."""
 
     def __init__(self, sim: Simulator, clock: HastyClock) -> None:
         self.sim, self.world, self.clock = sim, sim.world, clock
@@ -84,7 +84,7 @@ def test_the_sample_account_becomes_a_roster() -> None:
         assert roster.source == NAME
         assert roster.taken_at == NOW
         assert roster.window_ends_at == NOW + DAY
-        assert {person.id: person.emails for person in roster.people}["PALICE"] == ("alice@example.com",)
+        assert {str(person.id): person.emails for person in roster.people}["PALICE"] == ("alice@example.com",)
         assert {service.id: service.policy for service in roster.services} == {"SVORDERS": "EPAY", "SVCHECKOUT": "EPAY"}
         assert roster.policies[0].schedules_by_level == (("SPRIMARY",), ("SSECOND",), ())
         assert {schedule.id for schedule in roster.schedules} == {"SPRIMARY", "SSECOND"}
@@ -143,7 +143,10 @@ def test_a_row_that_moves_between_two_pages_is_read_again() -> None:
         def insert_once(path: str, offset: int) -> None:
             if path == "/oncalls" and offset == 100:
                 rig.sim.faults.before_answer = None
-                rig.world.policies = {"E": rig.world.add_policy("E", "First", [Rule(users=["PBOB"])]), **rig.world.policies}
+                rig.world.policies = {
+                    "E": rig.world.add_policy("E", "First", [Rule(users=["PBOB"])]),
+                    **rig.world.policies,
+                }
 
         rig.sim.faults.before_answer = insert_once
         roster = await rig.fetch()
@@ -270,7 +273,9 @@ def test_nobody_on_call_is_an_answer() -> None:
         roster = await rig.fetch()
         assert (roster.shifts, roster.people, roster.services) == ((), (), ())
         rig.world.add_user("PALICE", "Alice", "alice@example.com")
-        gap = LayeredSchedule(id="S", name="Gap", layers=[Layer(id="L", users=["PALICE"], start=NOW + 2 * DAY, turn=DAY)])
+        gap = LayeredSchedule(
+            id="S", name="Gap", layers=[Layer(id="L", users=["PALICE"], start=NOW + 2 * DAY, turn=DAY)]
+        )
         rig.world.add_schedule(gap)
         rig.world.add_policy("E", "Gap", [Rule(schedules=["S"])])
         assert (await rig.fetch()).shifts == ()
@@ -282,7 +287,7 @@ def test_nobody_on_call_is_an_answer() -> None:
 def test_a_named_object_that_does_not_exist_is_refused_by_name(key: str) -> None:
     async def test(rig: Rig) -> None:
         with pytest.raises(Refused, match=rf"{key}.*PNOSUCH"):
-            await rig.fetch(**{key: ("PNOSUCH",)})
+            await rig.fetch(DAY, **{key: ("PNOSUCH",)})
 
     play(test)
 
@@ -299,7 +304,11 @@ def test_a_permanent_target_has_no_end_and_its_own_grade() -> None:
 
 def test_the_end_of_the_window_is_no_end_of_a_shift() -> None:
     async def test(rig: Rig) -> None:
-        for window, kind in ((11 * HOUR, EndKind.TRUNCATED), (12 * HOUR, EndKind.TRUNCATED), (13 * HOUR, EndKind.EXACT)):
+        for window, kind in (
+            (11 * HOUR, EndKind.TRUNCATED),
+            (12 * HOUR, EndKind.TRUNCATED),
+            (13 * HOUR, EndKind.EXACT),
+        ):
             [shift] = shifts_of(await rig.fetch(window), "PBOB", "SPRIMARY")
             assert (shift.ends_at, shift.end_kind) == (NOW + 12 * HOUR, kind)
 
@@ -342,7 +351,9 @@ def test_ids_of_different_kinds_may_be_the_same() -> None:
     async def test(rig: Rig) -> None:
         world = rig.world
         world.add_user("PX", "Xenia", "x@example.com")
-        world.add_schedule(LayeredSchedule(id="PX", name="X", layers=[Layer(id="PX", users=["PX"], start=NOW - DAY, turn=DAY)]))
+        world.add_schedule(
+            LayeredSchedule(id="PX", name="X", layers=[Layer(id="PX", users=["PX"], start=NOW - DAY, turn=DAY)])
+        )
         world.add_policy("PX", "X", [Rule(schedules=["PX"], users=["PX"])])
         world.add_service("PX", "X", "PX")
         roster = await rig.fetch()
@@ -433,7 +444,11 @@ def test_the_level_follows_the_escalation_and_not_a_direct_assignment() -> None:
         incident = rig.world.trigger("SVORDERS")
         assert incident
         levels = []
-        for step in (lambda: None, lambda: rig.world.escalate(incident), lambda: rig.world.reassign(incident, ["PALICE"], "PBOB")):
+        for step in (
+            lambda: None,
+            lambda: rig.world.escalate(incident),
+            lambda: rig.world.reassign(incident, ["PALICE"], "PBOB"),
+        ):
             step()
             [found] = (await rig.fetch()).incidents
             levels.append(found.escalation_level)
@@ -532,7 +547,9 @@ def test_an_override_next_to_ones_own_turn_does_not_spoil_the_turn() -> None:
     async def test(rig: Rig) -> None:
         midnight = NOW + 12 * HOUR
         rig.world.override("SPRIMARY", "PBOB", midnight, midnight + HOUR, by="PBOB")
-        pieces = [(s.starts_at, s.ends_at, s.provenance) for s in shifts_of(await rig.fetch(14 * HOUR), "PBOB", "SPRIMARY")]
+        pieces = [
+            (s.starts_at, s.ends_at, s.provenance) for s in shifts_of(await rig.fetch(14 * HOUR), "PBOB", "SPRIMARY")
+        ]
         assert pieces == [
             (NOW, midnight, Provenance.UNKNOWN),
             (midnight, midnight + HOUR, Provenance.SELF_OVERRIDE),
@@ -596,9 +613,12 @@ def test_a_key_that_can_write_is_refused_unless_it_is_allowed_by_name() -> None:
 def test_the_key_is_checked_once_per_start_and_not_believed_when_nobody_can_tell() -> None:
     async def test(rig: Rig) -> None:
         source = rig.source()
+        costs = []
         for _ in range(2):
             await source.fetch(now=NOW, window=DAY)
+            costs.append(source.requests)
         assert rig.asked("/schedules/preview") == 1
+        assert costs == [8, 7]
         rig.sim.faults.status, rig.sim.faults.only = 404, "/schedules/preview"
         with pytest.raises(Refused, match="nobody can tell"):
             await rig.fetch()

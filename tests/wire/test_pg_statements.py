@@ -1,8 +1,20 @@
 """From asks and answers to one record for each statement."""
 
 from watchkey.wire.pg_messages import (
-    Bind, ClientEvent, CloseName, Completed, Execute, Failed, FunctionCall, Parse, Query, Ready, ServerEvent, SqlText,
-    Suspended, Sync,
+    Bind,
+    ClientEvent,
+    CloseName,
+    Completed,
+    Execute,
+    Failed,
+    FunctionCall,
+    Parse,
+    Query,
+    Ready,
+    ServerEvent,
+    SqlText,
+    Suspended,
+    Sync,
 )  # fmt: skip
 from watchkey.wire.pg_statements import PREPARED_BYTES_MAX, Outcome, StatementLedger, StatementRecord
 

@@ -39,8 +39,8 @@ STEPS_MAX: Final = 200_000
 WITHHELD: Final = "withheld-by-watchkey"
 """What a Cyral-style policy finds as its token: it needs one to build a header, and gets no real one."""
 
-_DURATION: Final = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h))+")
-_DURATION_PART: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
+_DURATION: Final = re.compile(r"(?:[0-9]+(?:\.[0-9]+)?(?:ms|s|m|h))+")
+_DURATION_PART: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)")
 _UNIT_SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _TTL_MAX: Final = 366 * 24 * 3600.0
 
@@ -180,16 +180,17 @@ def _http_send(exchange: _Exchange, request: Any) -> Any:
     """Answer a request of the policy from the facts; what is not one of the two known requests is refused."""
     asked = to_json(request)
     url = urlsplit(str(asked.get("url", "")))
-    is_known = url.scheme == "https" and url.netloc == "api.pagerduty.com" and str(asked.get("method", "")).upper() == "GET"
+    is_known = (url.scheme, url.netloc) == ("https", "api.pagerduty.com") and asked.get("method") in ("GET", "get")
     body = asked.get("body") if isinstance(asked.get("body"), dict) else {}
     if is_known and url.path == "/users":
-        return _response({"users": _users(exchange.document, {*_texts(body.get("query")), *_query(url.query, "query")})})
+        queries = {*_texts(body.get("query")), *_query(url.query, "query")}
+        return _response({"users": _users(exchange.document, queries)})
     if is_known and url.path == "/oncalls":
         ids = {*_texts(body.get("user_ids")), *_query(url.query, "user_ids[]")}
         return _response({"oncalls": _oncalls(exchange.document, ids)})
     exchange.refused.append(
-        f"the policy asked for {asked.get('method')} {url.scheme}://{url.netloc}{url.path}; only the users and on-calls "
-        "of PagerDuty are answered here, from the roster"
+        f"the policy asked for {asked.get('method')} {url.scheme}://{url.netloc}{url.path}; only the users and "
+        "on-calls of PagerDuty are answered here, from the roster"
     )
     raise BuiltinError("this request is not answered here")
 

@@ -8,6 +8,7 @@ for as long as that takes. It decides nothing: `decide` does.
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final, Protocol
@@ -23,6 +24,9 @@ log = logging.getLogger("watchkey.guard_session")
 
 TAKE_BACK_MAX: Final = 60.0
 """Seconds between two tries to take an account back, at most; the tries themselves never end."""
+
+CLOSE_MAX: Final = 10.0
+"""Seconds that an orderly end waits for accounts to be taken back."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,12 +196,7 @@ class GuardSessions:
             try:
                 held = await self._open(entry, allows)
             except PortError as error:
-                log.warning("lease.not_granted", extra={"resource": entry.resource, "error": str(error)})
-                return TurnedAway(
-                    sentence=f"{entry.resource} cannot be prepared for you at the moment: {error}",
-                    reason="target_unavailable",
-                    is_fault=True,
-                )
+                return await self._could_not(entry, error)
             self._by_key[key] = held.lease.id
             return Admitted(lease=held.lease, account=held.account)
 
@@ -261,8 +260,9 @@ class GuardSessions:
         active = [held for held in self._held.values() if held.state is LeaseState.ACTIVE]
         if active:
             self._end_all(active, "the gateway is going down; connect again in a moment")
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=10)
+        give_up = self._clock.monotonic() + CLOSE_MAX
+        while self._tasks and self._clock.monotonic() < give_up:  # a task may leave another behind
+            await asyncio.wait(self._tasks, timeout=CLOSE_MAX)
         for task in [*self._tasks, *([self._checking] if self._checking else [])]:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -295,6 +295,20 @@ class GuardSessions:
                 case Deny() as deny:
                     denial = denial or deny
         return allows, denial
+
+    async def _could_not(self, entry: Entry, error: PortError) -> TurnedAway:
+        """The fault is ours: the operator learns what it was, the person only that it is not theirs."""
+        log.error("lease.not_granted", extra={"resource": entry.resource, "error": str(error)})
+        with suppress(PortError):  # when the audit log is the fault, there is nowhere to say so
+            fields = {"subject": entry.subject.id, "resource": entry.resource, "error": str(error)}
+            await self._audit.append(
+                Noted(at=self._clock.now(), what="lease.not_granted", caller=self._deciding.caller.id, fields=fields)
+            )
+        return TurnedAway(
+            sentence=f"{entry.resource} cannot be prepared for you at the moment; the gateway's log says why",
+            reason="not_prepared",
+            is_fault=True,
+        )
 
     async def _open(self, entry: Entry, allows: Sequence[Allow]) -> Held:
         """Intent into the audit, effect on the target, outcome into the audit; any failure takes the effect back."""

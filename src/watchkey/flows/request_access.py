@@ -105,7 +105,7 @@ class RequestAccess:
         return (await self.answer(request, caller)).decision
 
     async def answer(self, request: AccessRequest, caller: Caller) -> Answered:
-        """The decision together with the sequence number of the audit entry that it rests on (-1: none could be written)."""
+        """The decision with the sequence number of the audit entry that it rests on; -1 when none could be written."""
         now = self._clock.now()
         key = (request.subject.id, request.subject.groups, request.privilege, request.resource, caller.id)
         known = self._answered.get(key)
@@ -145,7 +145,7 @@ class RequestAccess:
     # --- inside ----------------------------------------------------------------------------------------------------
 
     def _still_holds(self, known: Answered, request: AccessRequest, now: datetime) -> bool:
-        """Whether an allow given before is the answer again; its `context` must be the same, as a policy may judge it."""
+        """Whether an allow given before is the answer again; `context` must be the same, as a policy may judge it."""
         decision = known.decision
         return (
             isinstance(decision, Allow)
@@ -158,9 +158,7 @@ class RequestAccess:
         """What an answer rests on besides time: when any of it changes, the answer is made anew."""
         resource = self.directory.resources[resource_id]
         held = self._rosters.held()
-        revisions = tuple(
-            held[scope.source].revision if scope.source in held else None for scope in resource.scopes
-        )
+        revisions = tuple(held[scope.source].revision if scope.source in held else None for scope in resource.scopes)
         return (self.directory, self._engines[resource.policy].policy_hash, revisions)
 
     async def _decide(

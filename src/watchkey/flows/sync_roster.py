@@ -69,7 +69,7 @@ class _Progress:
 class SyncRoster:
     """The use case for all configured sources."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 -- a use case's collaborators, each given once
         self,
         *,
         clock: Clock,

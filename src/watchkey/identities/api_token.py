@@ -1,16 +1,16 @@
 """Callers that prove themselves with a bearer token of 256 random bits, of which only the hash is kept."""
 
 import hashlib
+import re
 import secrets
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Annotated, Final, Literal
+from typing import Final
 
 import msgspec
 
 from watchkey.model.access import Caller
 from watchkey.model.errors import Refused
-from watchkey.model.ids import CallerId, ResourceId
 from watchkey.model.secret import Secret
 from watchkey.ports import Clock, IdentityVerifier
 
@@ -18,21 +18,13 @@ PREFIX: Final = "wk_"
 """Starts every token, so that scanners for leaked secrets can find it."""
 _TOKEN_LENGTH: Final = len(PREFIX) + 43
 
-TokenHash = Annotated[str, msgspec.Meta(pattern=r"^sha256:[0-9a-f]{64}\Z")]
+_HASH: Final = re.compile(r"sha256:[0-9a-f]{64}")
 
 
-class CallerEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One program that may ask. Two hashes at a time let a token be replaced without a gap."""
+class Config(msgspec.Struct, frozen=True, kw_only=True):
+    """Who may ask: each caller with the hashes of its tokens. Two hashes let a token be replaced without a gap."""
 
-    token_hashes: Annotated[tuple[TokenHash, ...], msgspec.Meta(min_length=1)]
-    resources: tuple[str, ...] | Literal["all"] = ()
-    trusted: bool = False
-
-
-class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Who may ask, by the caller's id."""
-
-    callers: Mapping[str, CallerEntry] = {}
+    callers: tuple[tuple[Caller, tuple[str, ...]], ...] = ()
 
 
 class ApiTokens:
@@ -62,15 +54,16 @@ class ApiTokens:
 
 
 def build(config: Config, *, name: str, clock: Clock) -> IdentityVerifier:
-    """Make the verifier. Raises `Refused` when a token would prove two callers."""
+    """Make the verifier. Raises `Refused` for a hash that is none, and when a token would prove two callers."""
     del name, clock  # a token knows neither time nor place
     by_digest: dict[bytes, Caller] = {}
-    for caller_id, entry in config.callers.items():
-        caller = _caller(caller_id, entry)
-        for token_hash in entry.token_hashes:
+    for caller, token_hashes in config.callers:
+        for token_hash in token_hashes:
+            if not _HASH.fullmatch(token_hash):
+                raise Refused(f"caller {caller.id!r} has a token hash that is not sha256: and 64 hexadecimal digits")
             digest = bytes.fromhex(token_hash.removeprefix("sha256:"))
             if digest in by_digest:
-                raise Refused(f"caller {caller_id!r} has a token that is already in use; make a new one")
+                raise Refused(f"caller {caller.id!r} has a token that is already in use; make a new one")
             by_digest[digest] = caller
     return ApiTokens(by_digest)
 
@@ -89,8 +82,3 @@ def hash_token(token: Secret) -> str:
     if not text.startswith(PREFIX) or len(text) != _TOKEN_LENGTH:
         raise Refused(f"not a token: it starts with {PREFIX!r} and has {_TOKEN_LENGTH} characters")
     return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
-
-
-def _caller(caller_id: str, entry: CallerEntry) -> Caller:
-    resources = None if entry.resources == "all" else frozenset(ResourceId(name) for name in entry.resources)
-    return Caller(id=CallerId(caller_id), resources=resources, is_trusted=entry.trusted)

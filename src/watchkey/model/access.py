@@ -96,7 +96,7 @@ class Resource:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccessRequest:
-    """May this subject do this to that resource, now? `context` is what the caller tells besides; never trusted as fact."""
+    """May this subject do this to that resource, now? `context` is what the caller tells besides; never a fact."""
 
     subject: Subject
     privilege: PrivilegeName
@@ -114,7 +114,7 @@ class FactKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """One fact about one person that touches the resource: the policy sees it, the decision rests on it, the audit keeps it."""
+    """One fact about one person that touches the resource: policy, decision and audit log have it."""
 
     kind: FactKind
     person: PersonId
@@ -162,25 +162,25 @@ class Verdict:
 class Reason(StrEnum):
     """Why. Stable codes: they stand in the audit log, in metrics and in other people's scripts."""
 
-    # Allow
+    # allows
     ON_CALL = "on_call"
     RESPONDING = "responding"
     NO_FACT_NEEDED = "no_fact_needed"
-    # Deny: the question
+    # denials that concern the question
     CALLER_NOT_ALLOWED = "caller_not_allowed"
     UNKNOWN_RESOURCE = "unknown_resource"
     UNKNOWN_PRIVILEGE = "unknown_privilege"
-    # Deny: what is known
+    # ... what is known
     NO_ROSTER = "no_roster"
     ROSTER_STALE = "roster_stale"
     CLOCK_DOUBTFUL = "clock_doubtful"
-    # Deny: who is asking
+    # ... who is asking
     NOT_LINKED = "not_linked"
     IDENTITY_AMBIGUOUS = "identity_ambiguous"
     PERSON_UNKNOWN = "person_unknown"
     PERSON_INACTIVE = "person_inactive"
     NOT_ELIGIBLE = "not_eligible"
-    # Deny: the facts
+    # ... the facts
     NOT_ON_CALL = "not_on_call"
     LEVEL_TOO_HIGH = "level_too_high"
     LEVEL_UNKNOWN = "level_unknown"
@@ -189,13 +189,13 @@ class Reason(StrEnum):
     NOT_RESPONDING = "not_responding"
     INCIDENT_UNVETTED = "incident_unvetted"
     SCOPE_UNKNOWN = "scope_unknown"
-    # Deny: the policy
+    # ... the policy
     POLICY_DENIED = "policy_denied"
     POLICY_UNDEFINED = "policy_undefined"
     POLICY_MALFORMED = "policy_malformed"
     POLICY_FAILED = "policy_failed"
     POLICY_OVER_BUDGET = "policy_over_budget"
-    # Deny: ourselves
+    # ... ourselves
     NO_TIME_LEFT = "no_time_left"
     AUDIT_UNAVAILABLE = "audit_unavailable"
     INTERNAL_ERROR = "internal_error"
@@ -236,7 +236,7 @@ class OnCallInstead:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deny:
-    """No, because. `sentence` tells a person what is missing, who is on call instead, and when their own next shift starts."""
+    """No, because. `sentence` says what is missing, who is on call instead, and when one's own next shift starts."""
 
     request: AccessRequest
     decided_at: datetime

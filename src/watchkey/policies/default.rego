@@ -27,21 +27,16 @@ reasons contains "responding" if {
 
 reasons contains "no_fact_needed" if input.resource.needs == "nothing"
 
-# Half-open: the first instant counts, the last one does not. A permanent target has neither.
+# Half-open: the first instant counts, the last one does not. A start of null is since ever, as null is below every number.
 in_time(shift) if {
-	shift.end_kind != "permanent"
 	shift.starts_ns <= input.now_ns
-	input.now_ns < shift.until_ns
+	input.now_ns < until(shift)
 }
 
-in_time(shift) if shift.end_kind == "permanent"
+# An end of null is none, or one that nobody knows; Watchkey caps the answer. A field that is missing is neither.
+until(shift) := shift.until_ns if is_number(shift.until_ns)
 
-# A source that knows no end says so; Watchkey then caps the answer at a few minutes.
-in_time(shift) if {
-	shift.end_kind == "unknown"
-	shift.starts_ns <= input.now_ns
-	shift.until_ns == null
-}
+until(shift) := input.now_ns + 1 if shift.until_ns == null
 
 # A schedule names exactly its people. Anywhere else the level must be a number: in Rego, null is below every number.
 level_counts(shift) if shift.scope.kind == "schedule"

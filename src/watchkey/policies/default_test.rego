@@ -42,6 +42,17 @@ test_nobody_is_not if watchkey.decision == {"allow": false, "ttl": 0, "reasons":
 
 test_the_first_instant_counts if watchkey.decision.allow with input as on_call({"starts_ns": now})
 
+test_before_the_first_instant_is_too_early if not watchkey.decision.allow with input as on_call({"starts_ns": now + 1})
+
+test_an_unknown_end_counts_once_begun if {
+	watchkey.decision.allow with input as on_call({"end_kind": "unknown", "until_ns": null})
+	not watchkey.decision.allow with input as on_call({"end_kind": "unknown", "until_ns": null, "starts_ns": now + 1})
+}
+
+test_a_missing_end_is_not_an_unknown_one if {
+	not watchkey.decision.allow with input as object.union(question, {"on_call": [object.remove(shift, ["until_ns"])]})
+}
+
 test_the_last_instant_does_not if not watchkey.decision.allow with input as on_call({"until_ns": now})
 
 test_a_level_above_the_ceiling_is_refused if not watchkey.decision.allow with input as on_call({"level": 2})

@@ -7,7 +7,7 @@ from typing import Any, Final
 import yaml
 
 from watchkey.rego.ast import Annotation, Module
-from watchkey.rego.errors import RegoErrors
+from watchkey.rego.errors import RegoError, RegoErrors
 from watchkey.rego.lexer import PARSE_ERROR, Comment
 from watchkey.rego.source import Source
 
@@ -51,12 +51,25 @@ def _annotation(source: Source, at: int, lines: list[str], end_line: int) -> Ann
 
 
 def attach_annotations(found: list[Annotation], module: Module) -> list[Annotation]:
-    """Give each block its default scope and the statement that follows it."""
+    """Give each block its default scope and the statement that follows it; raises RegoErrors where they do not fit."""
     starts = sorted([(module.package_at, "package"), *((rule.at, "rule") for rule in module.rules)])
     for annotation in found:
         following = next(((at, kind) for at, kind in starts if at > annotation.at), None)
-        if following is not None:
-            annotation.target = following[0]
-            annotation.scope = annotation.scope or following[1]
-        annotation.scope = annotation.scope or "rule"
+        if following is None:
+            if annotation.scope:
+                raise RegoErrors([_misplaced(module, annotation, "")])
+            annotation.scope = "rule"
+            continue
+        annotation.target, kind = following
+        if not annotation.scope:
+            annotation.scope = "document" if kind == "rule" and annotation.content.get("entrypoint") is True else kind
+        if (kind == "package") != (annotation.scope in ("package", "subpackages")):
+            raise RegoErrors([_misplaced(module, annotation, kind)])
     return found
+
+
+def _misplaced(module: Module, annotation: Annotation, kind: str) -> RegoError:
+    wanted = "package" if annotation.scope in ("package", "subpackages") else "rule"
+    have = f" (have {kind})" if kind else ""
+    message = f"annotation scope '{annotation.scope}' must be applied to {wanted}{have}"
+    return module.source.error(PARSE_ERROR, message, annotation.at)

@@ -107,7 +107,9 @@ class With:
     value: Term
     at: int = 0
     function: str = ""
-    """After resolution: the function that is replaced, empty for a document."""
+    """After resolution: the built-in that is replaced, empty for a document or a function of the policy."""
+    replacement: str = ""
+    """After resolution: the built-in that stands in, empty where `value` does."""
 
 
 @dataclass(slots=True)

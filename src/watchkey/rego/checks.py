@@ -64,8 +64,7 @@ class FunctionChecks:
         self._error(f"function {name} has arity {arity}, got {given} {plural}", call.at)
 
     def _hint(self, name: str) -> str:
-        node = self.program.find(name.split("."))
-        if node is not None and node.document:
+        if self.program.find_document(name) is not None:
             return "this is a rule, not a function"
         return ""
 
@@ -74,6 +73,8 @@ class FunctionChecks:
         node = self.functions.get(name)
         if node is not None:
             return node.arity
+        if self.program.find_document(name) is not None:
+            return 0
         known = self.builtins.get(name)
         return known.arity if known is not None else None
 
@@ -102,16 +103,6 @@ class FunctionChecks:
                 self._error(message, at, COMPILE_ERROR)
                 return
             node = node.children.get(part.value) if node is not None and isinstance(part, Const) else None
-
-    def function_references(self, terms: Iterable[Term]) -> None:
-        """A function's name is not a value."""
-        for term in walk_terms(terms):
-            if not isinstance(term, Ref) or not isinstance(term.head, Var) or term.head.name != "data":
-                continue
-            path = [part.value for part in term.path if isinstance(part, Const)]
-            name = dotted(("data", *path)) if len(path) == len(term.path) else ""
-            if name in self.functions:
-                self._error(f"{name} is a function; call it", term.at)
 
 
 def statements_of(exprs: Iterable[Expr]) -> Iterator[Call]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from decimal import Decimal
 from typing import Any, Final
 
 from watchkey.rego import runtime
@@ -13,7 +14,7 @@ from watchkey.rego.errors import RegoError, RegoErrors
 from watchkey.rego.program import RuleNode, branch_terms, walk_terms
 from watchkey.rego.resolve import Branch, ResolvedRule
 from watchkey.rego.safety import closure_bodies
-from watchkey.rego.values import COLLECTION_TYPES, FALSE, TRUE, UNDEFINED, Object, Set
+from watchkey.rego.values import COLLECTION_TYPES, FALSE, TRUE, UNDEFINED, Boolean, Object, Set
 
 ONCE: Final = (None,)
 
@@ -27,12 +28,15 @@ RUNTIME: Final[dict[str, Any]] = {
     "Set": Set,
     "COLLECTIONS": COLLECTION_TYPES,
     "SIZED": frozenset({str, *COLLECTION_TYPES}),
+    "SMALL": 1 << 62,
+    "Decimal": Decimal,
+    "Boolean": Boolean,
     "LOOKUP": (KeyError, TypeError, IndexError),
     **{
         name: getattr(runtime, name)
         for name in (
             "deref", "pairs", "items", "less", "at_most", "member", "put", "put_path", "add_path", "merge_path", "built",
-            "conflict", "function_conflict", "enter", "virtual_get", "virtual_pairs", "settle", "nested", "call_mocked",
+            "conflict", "function_conflict", "enter", "virtual_get", "virtual_pairs", "settle", "nested", "base_path", "call_mocked",
             "Replacement", "template_text", "raw_path", "joined", "only", "printed",
         )
     },
@@ -211,7 +215,7 @@ class RuleEmitter(TermEmitter):
                     looked_up = "".join(f"[{ascii(key)}]" for key in path)
                     self.line(f"try: v = v{looked_up}")
                     self.line("except LOOKUP: v = UNDEF")
-                self.line("if type(v) is not str and v is not UNDEF: v = from_json(v)")
+                self.line("if type(v) is not str and v is not UNDEF: v = v if type(v) is int and SMALL > v > -SMALL else from_json(v)")
                 self.line(f"st.memo[{slot}] = v")
                 self.line("return v")
 
@@ -234,7 +238,7 @@ def compile_unit(context: Context) -> dict[str, Any]:
     namespace = {**RUNTIME, **unit.namespace, "from_json": runtime.from_json}
     text = "\n".join(unit.lines) + "\n"
     try:
-        code = compile(text, "<rego>", "exec")
+        code = compile(text, unit.file, "exec")
     except (SyntaxError, RecursionError, MemoryError) as problem:
         message = f"a rule is too complex to compile: {problem}"
         raise RegoErrors([RegoError(code="rego_compile_error", message=message)]) from None

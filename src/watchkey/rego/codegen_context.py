@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from watchkey.rego.ast import Call, Comprehension, Expr, Template, Term
 from watchkey.rego.builtins import Builtin
 from watchkey.rego.emit import Unit
+from watchkey.rego.metadata import Metadata
 from watchkey.rego.program import Program, RuleNode
 from watchkey.rego.resolve import Branch, ResolvedRule, dotted
 from watchkey.rego.runtime import Place, guarded, remembered
@@ -31,7 +32,8 @@ class Context:
         self.unit = Unit()
         self.user_functions = program.functions()
         self.source = Source("", "")
-        self.metadata_of: Callable[[str, Source, int], Any] = lambda _name, _source, _at: None
+        self.rule: ResolvedRule | None = None
+        self.about: Metadata | None = None
         self._names: dict[str, str] = {}
         self._inputs: dict[tuple[str, ...], int] = {}
         self._places: dict[tuple[Any, ...], str] = {}
@@ -47,6 +49,8 @@ class Context:
         node = self.user_functions.get(name)
         if node is not None:
             return node.arity
+        if self.program.find_document(name) is not None:
+            return 0
         known = self.builtins.get(name)
         return known.arity if known is not None else None
 
@@ -72,11 +76,11 @@ class Context:
             self._names[name] = known
         return known
 
-    def metadata(self, name: str, place: Any) -> Any:
+    def metadata(self, name: str) -> Any:
         """The constant that a ``rego.metadata`` call stands for, or None for any other function."""
-        if not name.startswith("rego.metadata.") or place is None:
+        if not name.startswith("rego.metadata.") or self.rule is None or self.about is None:
             return None
-        return self.metadata_of(name, *place)
+        return self.about.chain(self.rule) if name.endswith("chain") else self.about.rule(self.rule)
 
     # --- documents ---------------------------------------------------------------------------------------------------
 
@@ -104,7 +108,7 @@ class Context:
             made = Place(node.path[1:])
             self._made[node.path] = made
             for key, child in node.children.items():
-                if child.document or child.package or any(each.document or each.package for each in child.descend()):
+                if not child.function:
                     made.children[key] = self.make_place(child)
         return made
 
@@ -124,6 +128,7 @@ class Context:
 
     def begin(self, emitter: TermEmitter, rule: ResolvedRule, branch: Branch) -> None:
         """Called at the start of each body of a rule."""
+        self.rule = rule
 
     def succeed(self, emitter: TermEmitter, rule: ResolvedRule, branch: Branch) -> None:
         """Called where a body of a rule holds."""

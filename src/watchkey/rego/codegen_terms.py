@@ -12,6 +12,7 @@ from watchkey.rego.ast import (
     Every,
     Expr,
     Logical,
+    Node,
     Not,
     ObjectTerm,
     Ref,
@@ -29,7 +30,8 @@ from watchkey.rego.emit import Emitter
 from watchkey.rego.program import RuleNode
 from watchkey.rego.resolve import ROOTS, dotted
 from watchkey.rego.safety import evaluable, evaluation_order, inner_pairs, matchable
-from watchkey.rego.values import FALSE, TRUE
+from watchkey.rego.parse_terms import MEMBER
+from watchkey.rego.values import FALSE, TRUE, Set
 
 COMPARISONS: Final = {
     "equal": "{0} == {1}",
@@ -40,6 +42,16 @@ COMPARISONS: Final = {
     "gte": "at_most({1}, {0})",
     "internal.member_2": "member(st, {0}, {1})",
     "internal.member_3": "deref({2}, {0}) == {1}",
+}
+
+_KIND_TESTS: Final = {
+    "is_string": "type({0}) is str",
+    "is_number": "type({0}) is int or type({0}) is Decimal",
+    "is_boolean": "type({0}) is Boolean",
+    "is_array": "type({0}) is tuple",
+    "is_object": "type({0}) is Object",
+    "is_set": "type({0}) is Set",
+    "is_null": "{0} is None",
 }
 
 _NATIVE: Final = {"lt": "<", "lte": "<=", "gt": ">", "gte": ">="}
@@ -219,14 +231,24 @@ class TermEmitter(Emitter):
             keys.append(part.value)
             count += 1
         if not all(type(key) is str for key in keys):
-            return self.walk(f"{self.st}.data", [*[Const(key) for key in keys], *path[count:]])
+            return self.walk(self.base_value(keys), path[count:])
+        rest = path[count:]
+        while rest and isinstance(rest[0], Const):
+            keys.append(rest[0].value)
+            rest = rest[1:]
+        if not all(type(key) is str for key in keys):
+            return self.walk(self.base_value(keys), rest)
         name = self.temporary()
         look_ups = "".join(f"[{self.unit.constant(key)}]" for key in keys)
         self.line(f"try: {name} = {self.st}.data{look_ups}")
         with self.block("except LOOKUP:"):
-            self.line(f"{name} = nested({self.st}.data, {self.unit.pooled('C', tuple(keys))})")
+            self.line(f"{name} = base_path({self.st}.data, {self.unit.pooled('C', tuple(keys))})")
             self.fail_if(f"{name} is UNDEF")
         return self.walk(name, path[count:])
+
+    def base_value(self, keys: list[Any]) -> str:
+        """Plain data at a path that has other keys than names."""
+        return self.defined(f"base_path({self.st}.data, {self.unit.pooled('C', tuple(keys))})")
 
     def virtual(self, node: RuleNode, path: list[Term]) -> str:
         """A reference that looks at several rules, or at a whole package."""
@@ -314,7 +336,7 @@ class TermEmitter(Emitter):
 
     def call(self, call: Call) -> str:
         """A function call; gives its value."""
-        if call.target in COMPARISONS and not self.context.is_mocked(call.target):
+        if self.is_condition(call):
             return self.set(f"TRUE if {self.condition(call)} else FALSE")
         args = self.terms(call.args)
         return self.applied(call, args)
@@ -322,6 +344,9 @@ class TermEmitter(Emitter):
     def applied(self, call: Call, args: list[str]) -> str:
         """A call of a function with evaluated arguments."""
         name = call.target
+        document = self.context.program.find_document(name)
+        if document is not None:
+            return self.remembered(document.slot, f"r{document.slot}")
         listed = "".join(f", {arg}" for arg in args)
         if self.context.is_mocked(name):
             return self.defined(f"call_mocked({self.st}, {name!r}, {self.context.function(name)}{listed})")
@@ -336,13 +361,21 @@ class TermEmitter(Emitter):
             item = self.temporary()
             self.loop(item, results)
             return item
-        if (constant := self.context.metadata(name, self.place)) is not None:
+        if (constant := self.context.metadata(name)) is not None:
             return self.unit.constant(constant)
         return self.defined(f"{self.context.function(name)}({self.st}{listed})")
+
+    def is_condition(self, call: Call) -> bool:
+        """Whether a call can be written as a Python condition."""
+        return (call.target in COMPARISONS or call.target in _KIND_TESTS) and not self.context.is_mocked(call.target)
 
     def condition(self, call: Call) -> str:
         """A Python condition for a comparison."""
         args = self.terms(call.args)
+        if call.target in _KIND_TESTS:
+            return _KIND_TESTS[call.target].format(self.named(args[0]))
+        if call.target == MEMBER and isinstance(call.args[1], Const) and type(call.args[1].value) is Set:
+            return f"{args[0]} in {args[1]}"
         if call.target in _NATIVE:
             for index, arg in enumerate(call.args):
                 other = args[1 - index]
@@ -372,7 +405,7 @@ class TermEmitter(Emitter):
         self.context.reach(self, expr)
         with self.modified(expr.withs):
             if expr.negated:
-                self.negated([Expr(expr.node, expr.at, expr.end)])
+                self.negated([Expr(self.hoisted(expr.node), expr.at, expr.end)])
             else:
                 self.node(expr)
 
@@ -411,7 +444,7 @@ class TermEmitter(Emitter):
                 value = self.call_value(term, args)
                 self.match(term.args[-1], value)
                 return
-            if term.target in COMPARISONS and not self.context.is_mocked(term.target):
+            if self.is_condition(term):
                 condition = self.condition(term)
                 self.context.compare(self, condition, term)
                 return
@@ -469,6 +502,41 @@ class TermEmitter(Emitter):
         """Fail where a body has a solution."""
         self.context.refused(self, self.exists(body))
 
+    # OPA evaluates the arguments of a negated call before the negation: where one is undefined, so is the expression.
+
+    def hoisted(self, node: Node) -> Node:
+        """A negated expression with its arguments evaluated outside of the negation."""
+        if isinstance(node, Unify):
+            return Unify(self._outer(node.left), self._outer(node.right), node.assign)
+        if not isinstance(node, TermExpr):
+            return node
+        term = node.term
+        if not isinstance(term, Call):
+            return TermExpr(self._outer(term))
+        keep = self._outer if term.target == "equal" and term.infix else self._argument
+        return TermExpr(Call(term.operator, [keep(arg) for arg in term.args], term.at, term.target, term.infix))
+
+    def _outer(self, term: Term) -> Term:
+        """A term that stays inside, its own arguments evaluated outside."""
+        if not isinstance(term, Ref):
+            return self._argument(term)
+        head = self._argument(term.head) if isinstance(term.head, Call) else term.head
+        return Ref(head, [self._argument(part) for part in term.path], term.at)
+
+    def _argument(self, term: Term) -> Term:
+        """A term evaluated outside; composites keep their form."""
+        if isinstance(term, Array):
+            return Array([self._argument(item) for item in term.items], term.at)
+        if isinstance(term, SetTerm):
+            return SetTerm([self._argument(item) for item in term.items], term.at)
+        if isinstance(term, ObjectTerm):
+            return ObjectTerm([(self._argument(key), self._argument(value)) for key, value in term.pairs], term.at)
+        if not isinstance(term, Ref | Call):
+            return term
+        name = self.unit.name("outer#")
+        self.bound[name] = self.named(self.term(term))
+        return Var(name, term.at, name)
+
     def logical(self, node: Logical) -> None:
         """``and`` / ``or``."""
         first = self.exists(node.left)
@@ -495,7 +563,7 @@ class TermEmitter(Emitter):
         return [self._change(modifier) for modifier in withs]
 
     def _change(self, modifier: With) -> str:
-        replacement = self._replacement(modifier.value)
+        replacement = self._replacement(modifier)
         if modifier.function:
             value = replacement or self.term(modifier.value)
             return f"('function', {modifier.function!r}, {value})"
@@ -511,10 +579,11 @@ class TermEmitter(Emitter):
         slots = self.context.slots_below(node, len(path) + 1)
         return f"('data', {self.unit.pooled('C', tuple(path))}, {self.term(modifier.value)}, {slots})"
 
-    def _replacement(self, value: Term) -> str:
+    def _replacement(self, modifier: With) -> str:
         """Text for a function that stands in, where the value names a function."""
-        if isinstance(value, Call) and not value.args and self.context.arity(value.target) is not None:
-            return f"Replacement({self.context.function(value.target)})"
+        value = modifier.value
+        if modifier.replacement:
+            return f"Replacement({self.context.function(modifier.replacement)})"
         if isinstance(value, Ref) and isinstance(value.head, Var) and value.head.name == "data":
             name = dotted(("data", *[part.value for part in value.path if isinstance(part, Const)]))
             if name in self.context.user_functions:

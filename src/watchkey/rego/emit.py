@@ -38,6 +38,7 @@ class Unit:
         self.lines: list[str] = []
         self.places: list[Any] = []
         self.namespace: dict[str, Any] = {}
+        self.file = f"<rego {id(self)}>"
         self._constants: dict[Any, str] = {}
         self._count = 0
 

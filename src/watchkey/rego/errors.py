@@ -89,6 +89,14 @@ class EvaluationError(Exception):
         super().__init__(f"{where}{code}: {message}")
 
 
+    def at(self, location: Location) -> EvaluationError:
+        """The same error with a place, if it has none yet."""
+        if self.location is NOWHERE:
+            self.location = location
+            self.args = (f"{location}: {self.code}: {self.message}",)
+        return self
+
+
 class LimitExceeded(EvaluationError):  # noqa: N818 - named for what happened
     """A bound was reached: steps, depth, size of a result, magnitude of a number."""
 

@@ -47,10 +47,7 @@ class BodyParser(TermParser):
                 raise self.failure("found empty body")
             body = [self.parse_literal()]
             while not self._closes(closing):
-                if self.take_symbol(";"):
-                    if self._closes(closing):
-                        break
-                elif not self.current.newline:
+                if not self.take_symbol(";") and not self.current.newline:
                     raise self.unexpected(f"expected \\n or ; or {closing or 'end of query'}")
                 body.append(self.parse_literal())
             return body
@@ -85,6 +82,7 @@ class BodyParser(TermParser):
         return Expr(self._statement(), at, self.last_end, negated=True)
 
     def _statement(self) -> TermExpr | Unify:
+        self.statement_start = self.position
         left = self.parse_infix()
         if self.at_symbol(":=", "="):
             assign = self.advance().text == ":="
@@ -474,7 +472,7 @@ class ModuleParser(BodyParser):
             if any(not isinstance(part, Const) for part in rule.path[1:]):
                 raise self.failure("else keyword cannot be used on rules with variables in head")
             at = self.advance().start
-            other = Rule(path=rule.path, at=at, args=rule.args)
+            other = Rule(path=rule.path, at=at, args=rule.args or None)
             self._else_parts(other)
             other.end = self.last_end
             rule.otherwise = other

@@ -57,8 +57,9 @@ class TermParser(Cursor):
 
     def __init__(self, source: Source, tokens: list[Token], dialect: str) -> None:
         super().__init__(source, tokens, dialect)
+        self.statement_start = -1
         self._wildcards = 0
-        self._memo: dict[int, tuple[Term, int] | ParseFailure] = {}
+        self._memo: dict[tuple[int, bool], tuple[Term, int] | ParseFailure] = {}
 
     def parse_body(self, closing: str) -> list[Expr]:
         """A body up to the closing symbol, which is not taken."""
@@ -125,7 +126,8 @@ class TermParser(Cursor):
     def parse_term(self) -> Term:
         """A term without binary operators. Each place is parsed once, so that attempts do not multiply."""
         start = self.position
-        known = self._memo.get(start) if self._memo is not None else None
+        place = (start, start == self.statement_start)
+        known = self._memo.get(place)
         if isinstance(known, ParseFailure):
             raise known
         if known is not None:
@@ -134,9 +136,9 @@ class TermParser(Cursor):
         try:
             term = self._term()
         except ParseFailure as failure:
-            self._memo[start] = failure
+            self._memo[place] = failure
             raise
-        self._memo[start] = (term, self.position)
+        self._memo[place] = (term, self.position)
         return term
 
     def forget(self) -> None:
@@ -164,7 +166,7 @@ class TermParser(Cursor):
 
     def _named(self, token: Token) -> Term:
         word = token.text
-        if word in _LITERALS and not self.begins_reference():
+        if word in _LITERALS and not (self.statement_start == self.position and self.begins_reference()):
             self.advance()
             return self._finish(Const(_LITERALS[word], token.start))
         if word in self.keywords and word != "contains" and not self.begins_reference():

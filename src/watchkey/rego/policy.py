@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
@@ -15,13 +15,16 @@ from watchkey.rego.codegen import RuleEmitter, all_expressions, compile_unit, ge
 from watchkey.rego.codegen_context import Context, mocked_functions
 from watchkey.rego.emit import Unit
 from watchkey.rego.errors import EvaluationError, LimitExceeded, Location, RegoError, RegoErrors
+from watchkey.rego.metadata import Metadata
 from watchkey.rego.parse_modules import parse_module, parse_query
 from watchkey.rego.program import Program, branch_terms, expr_terms
 from watchkey.rego.resolve import ResolvedRule, Resolver
 from watchkey.rego.runtime import State
 from watchkey.rego.safety import Safety, direct_vars
 from watchkey.rego.source import Source
+from watchkey.rego.typecheck import check_types
 from watchkey.rego.types import ANY, Type
+from watchkey.rego.typing import from_schema
 from watchkey.rego.values import EMPTY_OBJECT, UNDEFINED, Object, from_json, to_json
 
 
@@ -110,17 +113,20 @@ class _Generated:
 
     context: Context
     namespace: dict[str, Any]
-    lock: threading.Lock = field(default_factory=threading.Lock)
 
 
 class Query:
     """A prepared query; safe to evaluate from several threads."""
 
-    __slots__ = ("_depth", "_function", "_slots", "names", "text")
+    __slots__ = ("_depth", "_function", "_places", "_slots", "names", "text")
 
-    def __init__(self, text: str, function: Callable[[State], Any], slots: int, names: tuple[str, ...], depth: int) -> None:
+    def __init__(
+        self, text: str, function: Callable[[State], Any], slots: int, names: tuple[str, ...], depth: int,
+        places: dict[str, list[Any]],
+    ) -> None:  # fmt: skip
         self.text = text
         self.names = names
+        self._places = places
         self._function = function
         self._slots = slots
         self._depth = depth
@@ -151,7 +157,20 @@ class Query:
         except RecursionError:
             message = "values or rules are nested too deeply"
             raise LimitExceeded(message) from None
+        except EvaluationError as problem:
+            raise self._located(problem) from None
         return Result(value=value, prints=tuple(st.prints), steps=limits.steps - st.budget.left)
+
+
+    def _located(self, problem: EvaluationError) -> EvaluationError:
+        """The error with the place in the policy where it arose."""
+        trace = problem.__traceback__
+        found = None
+        while trace is not None:
+            places = self._places.get(trace.tb_frame.f_code.co_filename)
+            found = places[trace.tb_lineno - 1] if places is not None else found
+            trace = trace.tb_next
+        return problem.at(found[0].location(found[1])) if found is not None else problem
 
 
 class Policy:
@@ -167,6 +186,7 @@ class Policy:
         self._strict = strict
         self._depth = max(depths.values(), default=0)
         self.modules = modules
+        self._about = Metadata(modules.values())
         self._mocked = mocked_functions(rules, all_expressions)
         self._lock = threading.Lock()
         self._generated: dict[frozenset[str], _Generated] = {}
@@ -177,6 +197,7 @@ class Policy:
         known = self._generated.get(mocked)
         if known is None:
             context = Context(self._program, self._builtins, mocked)
+            context.about = self._about
             known = _Generated(context, generate(context))
             self._generated[mocked] = known
         return known
@@ -207,8 +228,8 @@ class Policy:
         source, body = parse_query(text, str(dialect), keywords)
         resolver = Resolver(source, {}, frozenset(self._builtins), strict=False)
         resolved, declared = resolver.query(body)
-        if resolver.errors:
-            raise RegoErrors(resolver.errors)
+        if resolver.errors or resolver.unused:
+            raise RegoErrors([*resolver.errors, *resolver.unused])
         names = {name: unique for name, unique in sorted(declared.items()) if not name.startswith("_")}
         for var in sorted(_named_vars(resolved)):
             names.setdefault(var, var)
@@ -216,9 +237,11 @@ class Policy:
         if not bindings and (len(ordered) != 1 or not isinstance(ordered[0].node, TermExpr) or names):
             raise RegoErrors([source.error("rego_compile_error", "a query for one value must be one reference", 0)])
         code = self._code(self._mocked | mocked_functions([ordered], lambda each: each))
-        with code.lock:
-            function = _query_function(code, source, ordered, names if bindings else None)
-        return Query(text, function, self._program.slots, tuple(names), self._depth)
+        unit = Unit()
+        function = _query_function(code, unit, source, ordered, names if bindings else None)
+        policy_unit = code.context.unit
+        places = {policy_unit.file: policy_unit.places, unit.file: unit.places}
+        return Query(text, function, self._program.slots, tuple(names), self._depth, places)
 
     def _checked(self, source: Source, body: list[Expr], names: dict[str, str]) -> list[Expr]:
         checks = FunctionChecks(source, self._program, self._builtins, strict=False)
@@ -242,12 +265,11 @@ def _named_vars(body: list[Expr]) -> set[str]:
 
 
 def _query_function(
-    code: _Generated, source: Source, body: list[Expr], names: dict[str, str] | None
+    code: _Generated, unit: Unit, source: Source, body: list[Expr], names: dict[str, str] | None
 ) -> Callable[[State], Any]:
     context = code.context
-    unit = Unit()
     unit.resume(context.unit)
-    saved, context.unit, context.source = context.unit, unit, source
+    saved, context.unit, context.source, context.rule = context.unit, unit, source, None
     try:
         emitter = RuleEmitter(context)
         with emitter.function("query(st)"):
@@ -288,8 +310,9 @@ def compile_modules(
     """Compile modules, given by file name, into a Policy.
 
     `dialect` is that of all files, or of each by name (v1 where a name is missing). `strict` adds the checks of
-    ``opa check --strict``. `host_functions` are functions by name that the policy may call. `seeded`: evaluations will
-    bring a seed, so that the random built-ins exist. Raises RegoErrors with everything that was found.
+    ``opa check --strict``. `host_functions` are functions by name that the policy may call. `input_schema`: a JSON Schema of the
+    input; what it does not have, and comparisons that it rules out, become errors. `seeded`: evaluations will bring a
+    seed, so that the random built-ins exist. Raises RegoErrors with everything that was found.
     """
     try:
         return _Compiler(_builtins(host_functions or {}, seeded=seeded), strict=strict).compile(modules, dialect, input_schema)
@@ -332,6 +355,7 @@ class _Compiler:
         self.builtins = builtins
         self.strict = strict
         self.errors: list[RegoError] = []
+        self.unused: list[RegoError] = []
         self.program = Program()
         self.rules: list[ResolvedRule] = []
 
@@ -351,13 +375,16 @@ class _Compiler:
         self._check_functions()
         self._order()
         self._stop()
-        del input_schema
+        input_type = ANY if input_schema is None else from_schema(input_schema)
+        self.errors.extend(check_types(self.program, self.builtins, input_type, depths))
+        self._stop(last=True)
         self.program.assign_slots()
         return Policy(self.program, self.rules, self.builtins, depths, modules, strict=self.strict)
 
-    def _stop(self) -> None:
-        if self.errors:
-            unique = {(error.code, error.message, error.location): error for error in self.errors}
+    def _stop(self, *, last: bool = False) -> None:
+        """End with all errors so far, if there are any; what is only unused waits for the last stage."""
+        if self.errors or (last and self.unused):
+            unique = {(error.code, error.message, error.location): error for error in (*self.errors, *self.unused)}
             ordered = sorted(unique.values(), key=lambda each: (each.file, each.line, each.column))
             raise RegoErrors(ordered)
 
@@ -380,13 +407,14 @@ class _Compiler:
             package = tuple(module.package)
             names = {name: (*package, name) for name in packages[package]}
             names.update({each.name: tuple(each.path) for each in module.imports})
-            resolver = Resolver(module.source, names, known, strict=self.strict)
+            resolver = Resolver(module.source, names, known, strict=self.strict, dialect=module.dialect)
             self.program.add_package(package)
             for rule in module.rules:
                 resolved = _lift_arguments(resolver.rule(rule, module))
                 self.rules.append(resolved)
                 self.program.add(resolved)
             self.errors.extend(resolver.errors)
+            self.unused.extend(resolver.unused)
             self.errors.extend(import_problems(module, resolver.used_globals, strict=self.strict))
             self.errors.extend(root_problems(module))
 

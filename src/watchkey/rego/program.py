@@ -176,11 +176,13 @@ class Program:
                 self._report_cycle(following, [each for each, _ in stack])
 
     def _report_cycle(self, path: tuple[Any, ...], chain: list[Any]) -> None:
-        node = self.find(path)
-        cycle = [*chain[chain.index(path) :], path]
-        if node is not None:
-            shown = " -> ".join(dotted(each) for each in cycle)
-            self._error(node.every_rule()[0], f"rule {dotted(path)} is recursive: {shown}", RECURSION_ERROR)
+        members = chain[chain.index(path) :]
+        for index, member in enumerate(members):
+            node = self.find(member)
+            if node is not None:
+                cycle = [*members[index:], *members[:index], member]
+                message = f"rule {dotted(member)} is recursive: {' -> '.join(dotted(each) for each in cycle)}"
+                self._error(node.every_rule()[0], message, RECURSION_ERROR)
 
     def _dependencies(self, node: RuleNode) -> set[tuple[Any, ...]]:
         found: set[tuple[Any, ...]] = set()
@@ -202,6 +204,7 @@ class Program:
                 found |= {node.path for node in self.covered(term.path)}
             elif isinstance(term, Call) and term.target.startswith("data."):
                 node = self.find_function(term.target)
+                node = node or self.find_document(term.target)
                 if node is not None:
                     found.add(node.path)
         return found
@@ -233,6 +236,13 @@ class Program:
     def find_function(self, target: str) -> RuleNode | None:
         """The user's function of that dotted name, or None."""
         return self.functions().get(target)
+
+    def find_document(self, target: str) -> RuleNode | None:
+        """The rule of that dotted name, or None; a call of it without arguments is its value."""
+        if not target.startswith("data."):
+            return None
+        node = self.find(target.split("."))
+        return node if node is not None and node.document else None
 
     def functions(self) -> dict[str, RuleNode]:
         """Every function of the policy by its dotted name."""

@@ -100,12 +100,17 @@ class Scope:
 class Resolver:
     """Resolves the rules of one module, or a query; errors are collected in `errors`."""
 
-    def __init__(self, source: Source, names: dict[str, tuple[str, ...]], builtins: frozenset[str], *, strict: bool) -> None:
+    def __init__(
+        self, source: Source, names: dict[str, tuple[str, ...]], builtins: frozenset[str], *, strict: bool,
+        dialect: str = "v1",
+    ) -> None:  # fmt: skip
         self.source = source
         self.globals = names
         self.builtins = builtins
         self.strict = strict
+        self.dialect = dialect
         self.errors: list[RegoError] = []
+        self.unused: list[RegoError] = []
         self.used_globals: set[str] = set()
         self._scopes: list[Scope] = []
         self._count = 0
@@ -147,17 +152,18 @@ class Resolver:
                 scope.kinds[name] = "arg"
                 scope.places[name] = at
         args = [self.term(arg) for arg in rule.args]
-        scope.used.clear()
+        listed = [name for name, _ in _pattern_names(rule.args)]
+        scope.used = {name for name in listed if listed.count(name) > 1}
         return args
 
     def _check_arguments(self, rule: Rule) -> None:
         scope = self._scopes[0]
-        if not self.strict or rule.default:
+        if not self.strict:
             return
         for name in scope.names:
             if name not in scope.used and not name.startswith("_#"):
                 hint = "use _ (wildcard variable) instead"
-                self._error(f"unused argument {name}. (hint: {hint})", scope.places[name])
+                self._unused(f"unused argument {name}. (hint: {hint})", scope.places[name])
 
     # --- queries -----------------------------------------------------------------------------------------------------
 
@@ -185,10 +191,11 @@ class Resolver:
         for name, kind in scope.kinds.items():
             if name in scope.used or name.startswith("_"):
                 continue
-            if kind == "declared":
-                self._error(f"declared var {name} unused", scope.places[name])
-            elif kind == "assigned" and self.strict:
-                self._error(f"assigned var {name} unused", scope.places[name])
+            if kind == "declared" or (kind == "assigned" and self.strict):
+                self._unused(f"{kind} var {name} unused", scope.places[name])
+
+    def _unused(self, message: str, at: int) -> None:
+        self.unused.append(self.source.error(COMPILE_ERROR, message, at))
 
     def _declare(self, name: str, kind: str, at: int) -> str:
         scope = self._scopes[-1]
@@ -200,7 +207,7 @@ class Resolver:
             self._error(f"var {name} referenced above", at)
         elif len(self._scopes) == 2 and self._scopes[0].kinds.get(name) == "arg":  # noqa: PLR2004 - the rule's body
             self._error(f"arg {name} redeclared", at)
-        elif self.strict and name in ROOTS:
+        elif (self.strict or self.dialect == "v1") and name in ROOTS:
             self._error(f"variables must not shadow {name} (use a different variable name)", at)
         unique = self._unique(name)
         scope.names[name] = unique
@@ -321,8 +328,8 @@ class Resolver:
         body = self._scoped_body(node.body)
         self._scopes.pop()
         for name, kind in outer.kinds.items():
-            if kind == "declared" and name not in outer.used and self.strict:
-                self._error(f"declared var {name} unused", outer.places[name])
+            if kind == "declared" and name not in outer.used:
+                self._unused(f"declared var {name} unused", outer.places[name])
         return Every(key, value, domain, body)
 
     def _every_variable(self, var: Var) -> Var:
@@ -338,7 +345,7 @@ class Resolver:
             self._error("with keyword target must be a reference", modifier.at)
             return None
         if len(names) == len(path) - 1 and ".".join([head.name, *names]) in self.builtins and head.name not in ROOTS:
-            return self._with_function(modifier, ".".join([head.name, *names]))
+            return self._with_value(modifier, modifier.target, ".".join([head.name, *names]))
         root = self._root_of(head)
         if root is None:
             message = "with keyword target must reference existing input, data, or a function"
@@ -349,7 +356,8 @@ class Resolver:
             self._error("with keyword target must be ground", modifier.at, TYPE_ERROR)
             return None
         base = [Const(name, head.at) for name in root[1:]]
-        return With(Ref(Var(root[0], head.at, root[0]), [*base, *rest], modifier.target.at), self._value(modifier), modifier.at)
+        target = Ref(Var(root[0], head.at, root[0]), [*base, *rest], modifier.target.at)
+        return self._with_value(modifier, target, "")
 
     def _root_of(self, head: Var) -> tuple[str, ...] | None:
         if head.name in ROOTS:
@@ -359,10 +367,7 @@ class Resolver:
             return self.globals[head.name]
         return None
 
-    def _with_function(self, modifier: With, name: str) -> With:
-        return With(modifier.target, self._value(modifier), modifier.at, function=name)
-
-    def _value(self, modifier: With) -> Term:
+    def _with_value(self, modifier: With, target: Ref | Var, function: str) -> With:
         value = modifier.value
         if isinstance(value, Var | Ref):
             path = _path_of(value)
@@ -371,8 +376,8 @@ class Resolver:
             if isinstance(head, Var) and len(names) == len(path) - 1:
                 name = ".".join([head.name, *names])
                 if name in self.builtins and self._find(head.name) is None and head.name not in self.globals:
-                    return Call(value, [], modifier.at, target=name)
-        return self.term(value)
+                    return With(target, Const(TRUE, modifier.at), modifier.at, function, name)
+        return With(target, self.term(value), modifier.at, function)
 
     # --- terms -------------------------------------------------------------------------------------------------------
 

@@ -14,6 +14,8 @@ def classify(rule: Rule) -> None:
     A v0 head ``p[x]`` without ``if`` and without a value declares an element of a set; every other head with
     look-ups declares a value at that path, and with a variable in the path that makes an object.
     """
+    if rule.args == []:
+        rule.args = None  # a function without arguments is a rule; it may be called too
     rule_else = rule
     while rule_else is not None:
         _complete(rule_else, first=rule_else is rule)
@@ -66,7 +68,8 @@ def check_v1_rule(rule: Rule) -> str:
     while each is not None:
         if each.has_body and not each.uses_if:
             return f"`if` keyword is required before {word} body"
-        if not each.has_body and not each.has_value and not each.uses_contains:
+        bare = not each.has_body and not each.has_value and not each.uses_contains
+        if bare and rule.args is None:
             return f"{word} must have value assignment and/or body declaration"
         each = each.otherwise
     return ""

@@ -109,7 +109,8 @@ class State:
     def derive(self, changes: list[tuple[Any, ...]]) -> State:
         """A state with other documents or functions, which has computed nothing yet.
 
-        `changes`: ``("input", path, value)``, ``("data", path, value, slots)``, ``("function", name, replacement)``.
+        `changes`: ``("input", path, value)``, ``("data", path, value, slots)``, ``("function", name, replacement)``,
+        and ``("functions",)``: none replaced, which is how a replacement itself runs.
         """
         other = State.__new__(State)
         for name in ("budget", "cache", "host", "max_size", "now_ns", "prints", "seed", "strict", "trace"):
@@ -130,6 +131,8 @@ class State:
             self.input = replaced(base, change[1], change[2])
         elif kind == "function":
             self.mocks = {**self.mocks, change[1]: change[2]}
+        elif kind == "functions":
+            self.mocks = {}
         else:
             path, value, slots = change[1:]
             document = replaced(self.data, path, value)
@@ -299,6 +302,8 @@ def merge_path(out: dict[Any, Any], key: Any, value: Any) -> None:
     if type(value) is Object and isinstance(known, Building):
         for inner, item in value.items():
             merge_path(known, inner, item)
+    elif type(value) is Set and type(known) is set:
+        known |= value
     elif known is UNDEFINED:
         out[key] = _opened(value) if type(value) is Object else value
     elif isinstance(known, Building | set) or known != value:
@@ -380,11 +385,29 @@ def virtual_get(st: State, value: Any, key: Any) -> Any:
     """``value[key]`` where the value may be a Virtual; gives a value, a Virtual or UNDEFINED."""
     if type(value) is not Virtual:
         return deref(value, key)
-    base = deref(value.base, key) if value.base is not UNDEFINED else UNDEFINED
+    base = base_get(value.base, key)
     place = value.place.children.get(key)
     if place is None:
         return base
     return place.evaluate(st) if place.evaluate is not None else Virtual(place, base)
+
+
+def base_get(base: Any, key: Any) -> Any:
+    """A look-up in plain data, where a number also names the field of that text."""
+    found = deref(base, key)
+    if found is UNDEFINED and type(base) is Object and type(key) is int:
+        return base.get(str(key), UNDEFINED)
+    return found
+
+
+def base_path(document: Object, path: Iterable[Any]) -> Any:
+    """The part of plain data at a path, or UNDEFINED."""
+    value: Any = document
+    for key in path:
+        value = base_get(value, key)
+        if value is UNDEFINED:
+            return UNDEFINED
+    return value
 
 
 def virtual_pairs(st: State, value: Any) -> Iterable[tuple[Any, Any]]:
@@ -409,11 +432,19 @@ def settle(st: State, value: Any) -> Any:
     merged = dict(value.base) if type(value.base) is Object else {}
     for key, place in value.place.children.items():
         item = place.evaluate(st) if place.evaluate is not None else settle(st, virtual_get(st, value, key))
-        if item is UNDEFINED:
-            merged.pop(key, None)
-        else:
-            merged[key] = item
+        if item is not UNDEFINED:
+            merged[key] = over(merged[key], item) if key in merged else item
     st.spend(1 + (len(merged) >> 6))
+    return Object(merged)
+
+
+def over(base: Any, computed: Any) -> Any:
+    """Plain data laid over a computed document at the same place: objects merge, elsewhere the data stands."""
+    if type(base) is not Object or type(computed) is not Object:
+        return base
+    merged = dict(computed)
+    for key, item in base.items():
+        merged[key] = over(item, merged[key]) if key in merged else item
     return Object(merged)
 
 
@@ -426,7 +457,7 @@ def call_mocked(st: State, name: str, function: Callable[..., Any], *args: Any) 
     if replacement is UNSET:
         return function(st, *args)
     if type(replacement) is Replacement:
-        return replacement.function(st, *args)
+        return replacement.function(st.derive([("functions",)]), *args)
     return replacement
 
 

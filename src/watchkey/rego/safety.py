@@ -25,7 +25,7 @@ from watchkey.rego.ast import (
     Var,
 )
 from watchkey.rego.errors import RegoError
-from watchkey.rego.resolve import ROOTS
+from watchkey.rego.resolve import COMPILE_ERROR, ROOTS
 from watchkey.rego.source import Source
 
 UNSAFE: str = "rego_unsafe_var_error"
@@ -288,7 +288,15 @@ class Safety:
                 self._report_vars(direct_vars([term]) - have, [term])
                 continue
             have |= found
+            for closure in closures_in([term]):
+                if isinstance(closure, Template) and (loose := body_vars(_closure_parts(closure)[0]) - have):
+                    self._undeclared(loose, closure.at)
             self._order_closures([term], have, visible)
+
+    def _undeclared(self, names: set[str], at: int) -> None:
+        for name in sorted(names):
+            text = "_" if name.startswith("_#") else name.split("#")[0]
+            self.errors.append(self.source.error(COMPILE_ERROR, f"var {text} is undeclared", at))
 
     def _ready(self, expr: Expr, have: set[str], visible: set[str]) -> set[str] | None:  # noqa: PLR0911 - by kind
         for modifier in expr.withs:
@@ -356,6 +364,8 @@ class Safety:
     def _closures_ready(expr: Expr, have: set[str], visible: set[str]) -> bool:
         needed: set[str] = set()
         for closure in closures_in(node_terms(expr)):
+            if isinstance(closure, Template) and body_vars(_closure_parts(closure)[0]) - have:
+                return False
             needed |= _all_vars(*_closure_parts(closure))
         for body in closure_bodies(expr):
             needed |= _all_vars(body, [])
@@ -389,6 +399,13 @@ class Safety:
     def _report(self, waiting: list[Expr], have: set[str], visible: set[str]) -> None:
         for expr in waiting:
             terms = list(node_terms(expr))
+            shown = [closure for closure in closures_in(terms) if isinstance(closure, Template)]
+            undeclared = {name for closure in shown for name in body_vars(_closure_parts(closure)[0]) - have}
+            if isinstance(expr.node, TermExpr) and isinstance(expr.node.term, Call) and expr.node.term.target == "print":
+                undeclared |= self._direct(expr) - have
+            if undeclared:
+                self._undeclared(undeclared, expr.at)
+                continue
             unsafe = self._needed(expr, have)
             for closure in closures_in(terms):
                 unsafe |= (_all_vars(*_closure_parts(closure)) & visible) - have

@@ -281,29 +281,46 @@ def from_json(document: object, *, _level: int = 0) -> Any:
     kind = type(document)
     if kind is str or document is None:
         return document
-    if kind is int:
-        return checked_number(document)  # type: ignore[arg-type]  # kind says int
-    if kind is bool:
-        return TRUE if document else FALSE
-    if _level >= MAX_NESTING:
-        message = f"a document is nested deeper than {MAX_NESTING} levels"
-        raise LimitExceeded(message)
     if kind is dict:
         return _object_from_json(document, _level + 1)  # type: ignore[arg-type]  # kind says dict
     if kind is list:
-        deeper = _level + 1
-        return tuple([from_json(element, _level=deeper) for element in document])  # type: ignore[attr-defined]  # list
+        return _array_from_json(document, _level + 1)  # type: ignore[arg-type]  # kind says list
+    if kind is bool:
+        return TRUE if document else FALSE
+    if kind is int:
+        return checked_number(document)  # type: ignore[arg-type]  # kind says int
     return _uncommon_from_json(document, _level)
 
 
+_PLAIN: Final = frozenset({str, type(None)})
+_SMALL: Final = 1 << 62
+
+
 def _object_from_json(document: Mapping[Any, Any], level: int) -> Object:
+    """The loop repeats what from_json does for scalars: this is where an evaluation spends most of its time."""
+    if level > MAX_NESTING:
+        raise _too_deep()
     frozen = {}
     for key, item in document.items():
         if type(key) is not str:
             message = f"an object key is not a string: {key!r:.40}"
             raise MalformedValue(message)
-        frozen[key] = item if type(item) is str else from_json(item, _level=level)
+        kind = type(item)
+        if kind in _PLAIN or (kind is int and -_SMALL < item < _SMALL):
+            frozen[key] = item
+        else:
+            frozen[key] = from_json(item, _level=level)
     return Object(frozen)
+
+
+def _array_from_json(document: Iterable[Any], level: int) -> tuple[Any, ...]:
+    if level > MAX_NESTING:
+        raise _too_deep()
+    return tuple([item if type(item) is str else from_json(item, _level=level) for item in document])
+
+
+def _too_deep() -> LimitExceeded:
+    return LimitExceeded(f"a document is nested deeper than {MAX_NESTING} levels")
 
 
 def _uncommon_from_json(document: object, level: int) -> Any:
@@ -317,7 +334,7 @@ def _uncommon_from_json(document: object, level: int) -> Any:
     if isinstance(document, Mapping):
         return _object_from_json(document, level + 1)
     if isinstance(document, list | tuple):
-        return tuple([from_json(element, _level=level + 1) for element in document])
+        return _array_from_json(document, level + 1)
     if isinstance(document, str):
         return str(document)
     if isinstance(document, int):
@@ -339,13 +356,21 @@ def to_json(value: Any) -> Any:
     if kind is tuple:
         return [to_json(element) for element in value]
     if kind is Object:
-        return {key_text(key): to_json(item) for key, item in value.pairs()}
+        return {key: to_json(item) for key, item in text_pairs(value)}
     if kind is Set:
         return [to_json(element) for element in value.ordered()]
     if kind is Decimal:
         return float(value)
     message = f"not a Rego value: {kind.__name__}"
     raise MalformedValue(message)
+
+
+def text_pairs(value: Object) -> list[tuple[str, Any]]:
+    """The entries of an object with their keys as JSON text has them, sorted by that text."""
+    pairs = [(key_text(key), item) for key, item in value.pairs()]
+    if not all(type(key) is str for key in value):
+        pairs.sort(key=lambda pair: pair[0])
+    return pairs
 
 
 def key_text(key: Any) -> str:
@@ -361,7 +386,7 @@ def json_text(value: Any) -> str:
     if kind is tuple:
         return "[" + ",".join([json_text(element) for element in value]) + "]"
     if kind is Object:
-        pairs = [f"{json_text(key_text(key))}:{json_text(item)}" for key, item in value.pairs()]
+        pairs = [f"{json_text(key)}:{json_text(item)}" for key, item in text_pairs(value)]
         return "{" + ",".join(pairs) + "}"
     if kind is Set:
         return "[" + ",".join([json_text(element) for element in value.ordered()]) + "]"

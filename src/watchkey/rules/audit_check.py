@@ -121,8 +121,9 @@ def check_log(
     newest = known[max(known)][0] if known else None
     if newest is not None and newest.size > frontier.size:  # step 4
         where = known[newest.size][1]
-        missing = f"{frontier.size} to {newest.size - 1}" if newest.size - frontier.size > 1 else f"{frontier.size}"
-        text = f"entries {missing} are missing at the end: {where} covers {newest.size} entries"
+        is_one = newest.size - frontier.size == 1
+        missing = f"entry {frontier.size} is" if is_one else f"entries {frontier.size} to {newest.size - 1} are"
+        text = f"{missing} missing at the end: {where} covers {newest.size} entries"
         if not any(f.damage is Damage.GAP for f in findings.items):
             findings.add(Damage.ROLLED_BACK, frontier.size, text)
     if is_closed and newest is not None and newest.size < frontier.size:

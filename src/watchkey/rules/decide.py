@@ -18,7 +18,6 @@ from typing import Final
 from watchkey.model.access import (
     Allow,
     Decision,
-    Deny,
     Evidence,
     FactKind,
     Ground,

@@ -134,11 +134,7 @@ def _on_call_facts(question: Question, view: View, scope: Scope, person: PersonI
 
     for shift in view.index.on_call_of(person, scope, question.now):
         objection = _shift_objection(question, view, scope, shift)
-        until = (
-            view.index.coverage_end(person, scope, question.now, accepts)
-            if objection is None
-            else shift.ends_at
-        )
+        until = view.index.coverage_end(person, scope, question.now, accepts) if objection is None else shift.ends_at
         yield Finding(evidence=_shift_evidence(scope, shift, until), objection=objection)
 
 
@@ -162,7 +158,7 @@ def _shift_objection(question: Question, view: View, scope: Scope, shift: Shift)
     resource = question.resource
     if resource.needs is Needs.RESPONDING:
         return Reason.NOT_RESPONDING
-    # A schedule names exactly its people, so levels do not apply to it; anywhere else an unknown level satisfies nothing.
+    # A schedule names exactly its people, so levels do not apply; anywhere else an unknown one satisfies nothing.
     if scope.kind is not ScopeKind.SCHEDULE:
         if shift.level is None:
             return Reason.LEVEL_UNKNOWN

@@ -125,7 +125,7 @@ def find_alike(names: Iterable[str]) -> tuple[AlikeNames, ...]:
 
 
 _TOGETHER: Final = (
-    frozenset({"CJK", "HIRAGANA", "KATAKANA", "LATIN"}),
+    frozenset({"CJK", "HIRAGANA", "KATAKANA", "KATAKANA-HIRAGANA", "LATIN"}),
     frozenset({"CJK", "HANGUL", "LATIN"}),
     frozenset({"CJK", "BOPOMOFO", "LATIN"}),
 )

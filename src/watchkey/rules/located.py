@@ -22,7 +22,7 @@ __all__ = ["ConfigError", "Located", "Mark", "format_duration", "load", "nearest
 SecretReader = Callable[[str, str], Secret]
 """Called with `env` or `file` and the name behind it; raises LookupError, OSError or ValueError that says why not."""
 
-Hooks = Mapping[type, Callable[[Any], Any]]
+Hooks = Mapping[Any, Callable[[Any], Any]]
 """How to read further types from plain data; a hook raises ValueError with a text for people."""
 
 _T = TypeVar("_T")
@@ -193,7 +193,7 @@ class _Reader:
         try:
             msgspec.convert(raw, typing.Annotated[type(raw), *meta])
         except msgspec.ValidationError as error:
-            return self.fail(path, f"{shape} of the wrong length", expected=_wanted_text(error))
+            return self.fail(path, f"{shape} of the wrong length", expected=_wanted_text(error, wanted))
         return value
 
     def union(self, node: Node, members: tuple[Any, ...], path: Path) -> Any:
@@ -256,9 +256,19 @@ class _Reader:
         key_type, value_type = args or (str, Any)
         result: dict[Any, Any] = {}
         for key, (mark, child) in node.items.items():
-            name = self.read(Scalar(mark, key), key_type, (*path, key))
+            name = self.key(Scalar(mark, key), key_type, (*path, key))
             result[key if name is _BAD else name] = self.read(child, value_type, (*path, key))
         return result
+
+    def key(self, node: Scalar, wanted: Any, path: Path) -> Any:
+        """Read a key; its errors stand at the key, not at the value."""
+        before = len(self.errors)
+        name = self.read(node, wanted, path)
+        for i, error in enumerate(self.errors[before:], start=before):
+            self.errors[i] = self.located.error(
+                path, error.message, expected=error.expected, suggestion=error.suggestion, at_key=True
+            )
+        return name
 
     def sequence(self, node: Node, kind: Any, args: tuple[Any, ...], path: Path) -> Any:
         if not isinstance(node, Listing):
@@ -282,7 +292,9 @@ class _Reader:
                 )
             if wanted is str and isinstance(node, Scalar) and node.value is not None:
                 return self.fail(path, _found(node), expected="text; put it in quotes")
-            return self.fail(path, _found(node), expected=_NAMES.get(wanted) or _said(wanted) or _wanted_text(error))
+            return self.fail(
+                path, _found(node), expected=_NAMES.get(wanted) or _said(wanted) or _wanted_text(error, wanted)
+            )
 
     def hooked(self, node: Node, wanted: Any, path: Path) -> Any:
         try:
@@ -330,9 +342,10 @@ def _found(node: Node) -> str:
             return "this is text"
 
 
-def _wanted_text(error: msgspec.ValidationError) -> str:
+def _wanted_text(error: msgspec.ValidationError, wanted: Any) -> str:
+    """Say what msgspec expected; what it says of an invalid value repeats the value, so the type speaks instead."""
     text = str(error).split(" - at `", maxsplit=1)[0].split(", got ", maxsplit=1)[0]
-    return text.removeprefix("Expected ").replace("`", "")
+    return text.removeprefix("Expected ").replace("`", "") if text.startswith("Expected ") else _type_text(wanted)
 
 
 def _constrains(meta: Any) -> bool:

@@ -40,9 +40,7 @@ def policy_document(question: Question, findings: Findings) -> dict[str, Any]:
         },
         "on_call": [_shift(fact) for fact in evidence if fact.kind is FactKind.ON_CALL],
         "responding": [_response(fact) for fact in evidence if fact.kind is FactKind.RESPONDING],
-        "is_stale": any(
-            question.is_stale(question.views[scope.source]) for scope in resource.scopes if scope.source in question.views
-        ),
+        "is_stale": any(question.is_stale(view) for view in question.views.values()),
         "caller": request.caller,
         "context": dict(request.context),
     }

@@ -1,4 +1,4 @@
-"""What a decision says to a person at 3 a.m.: what is missing, who is on call instead, when their own next shift starts."""
+"""What a decision says to a person at 3 a.m.: what is missing, who is on call instead, when their next shift starts."""
 
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta, tzinfo
@@ -28,28 +28,47 @@ _GRADE_WORDS: Final = {
 }
 
 _PLAIN: Final = {
-    Reason.CALLER_NOT_ALLOWED: "This caller may not ask about {resource}; an operator can add it to the caller's resources.",
+    Reason.CALLER_NOT_ALLOWED: (
+        "This caller may not ask about {resource}; an operator can add it to the caller's resources."
+    ),
     Reason.UNKNOWN_RESOURCE: "There is no resource {resource} in the configuration.",
-    Reason.NO_ROSTER: "No complete roster has been read yet for {resource}, so nobody can be let in; see /ready for the source and its error.",
-    Reason.CLOCK_DOUBTFUL: "The clocks of this service and its on-call source disagree by more than a minute, so no new access is given; an operator has to set the clock right.",
-    Reason.SCOPE_UNKNOWN: "{resource} names a pager that its on-call source does not know; an operator has to correct the configuration.",
+    Reason.NO_ROSTER: (
+        "No complete roster has been read yet for {resource}, so nobody can be let in; see /ready for the "
+        "source and its error."
+    ),
+    Reason.CLOCK_DOUBTFUL: (
+        "The clocks of this service and its on-call source disagree by more than a minute, so no new access "
+        "is given; an operator has to set the clock right."
+    ),
+    Reason.SCOPE_UNKNOWN: (
+        "{resource} names a pager that its on-call source does not know; an operator has to correct the configuration."
+    ),
     Reason.NOT_LINKED: "{subject} is not linked to anybody in the on-call tool; an operator can add the link.",
-    Reason.IDENTITY_AMBIGUOUS: "{subject} is linked to more than one person, or shares one with somebody else; both are denied until an operator decides.",
+    Reason.IDENTITY_AMBIGUOUS: (
+        "{subject} is linked to more than one person, or shares one with somebody else; both are denied "
+        "until an operator decides."
+    ),
     Reason.PERSON_UNKNOWN: "The person whom {subject} is linked to is not in the on-call tool any more.",
     Reason.PERSON_INACTIVE: "The person whom {subject} is linked to is deactivated in the on-call tool.",
     Reason.NOT_ELIGIBLE: "{subject} is not in a group that may hold {resource}, on call or not.",
     Reason.POLICY_UNDEFINED: "The policy of {resource} has no answer for this question, which counts as no.",
-    Reason.POLICY_MALFORMED: "The policy of {resource} gave an answer of the wrong shape, which counts as no: {detail}",
+    Reason.POLICY_MALFORMED: (
+        "The policy of {resource} gave an answer of the wrong shape, which counts as no: {detail}"
+    ),
     Reason.POLICY_FAILED: "The policy of {resource} failed, which counts as no: {detail}",
     Reason.POLICY_OVER_BUDGET: "The policy of {resource} took too long, which counts as no: {detail}",
     Reason.NO_TIME_LEFT: "The fact that would let {subject} into {resource} ends this very moment.",
-    Reason.AUDIT_UNAVAILABLE: "The audit log cannot be written, and without its record no access is given; running sessions keep their end.",
-    Reason.INTERNAL_ERROR: "The decision failed inside the service, which counts as no; an operator finds the cause in its log.",
+    Reason.AUDIT_UNAVAILABLE: (
+        "The audit log cannot be written, and without its record no access is given; running sessions keep their end."
+    ),
+    Reason.INTERNAL_ERROR: (
+        "The decision failed inside the service, which counts as no; an operator finds the cause in its log."
+    ),
 }
 
 
 def allow_sentence(question: Question, accepted: tuple[Evidence, ...], until: datetime, *, zone: tzinfo) -> str:
-    """`alice is on call for orders-db (level 1): write until Tue 18:00 UTC.`"""
+    """Say an allow: `alice is on call (level 1) for orders-db: write until Tue 18:00 UTC.`."""
     request = question.request
     what = f"{request.privilege} until {clock_words(until, question.now, zone)}"
     if not accepted:
@@ -93,7 +112,9 @@ def _plain(request: AccessRequest, reason: Reason, detail: str) -> str:
     return words.removesuffix(": ")
 
 
-def _missing(question: Question, findings: Findings, reason: Reason, verdict: Verdict, zone: tzinfo) -> str:
+def _missing(  # noqa: PLR0911 -- a table of sentences
+    question: Question, findings: Findings, reason: Reason, verdict: Verdict, zone: tzinfo
+) -> str:
     if reason in _PLAIN:
         return _plain(question.request, reason, verdict.detail)
     request, resource = question.request, question.resource
@@ -127,7 +148,8 @@ def _missing(question: Question, findings: Findings, reason: Reason, verdict: Ve
             because = f": {_list(verdict.reasons)}" if verdict.reasons else ""
             return f"The facts would do, but the policy of {resource.id} says no{because}."
         case Reason.NOT_RESPONDING:
-            return f"{subject} is not responding to an open incident of {resource.id} as {_list(sorted(resource.incident_roles), 'or')}."
+            roles = _list(sorted(resource.incident_roles), "or")
+            return f"{subject} is not responding to an open incident of {resource.id} as {roles}."
         case _:
             return _not_on_call(question, zone)
 
@@ -143,7 +165,8 @@ def _weak_provenance(question: Question, evidence: Evidence) -> str:
 
 
 def _stale(question: Question) -> str:
-    ages = [view.age for name, view in question.views.items() if any(s.source == name for s in question.resource.scopes)]
+    sources = {scope.source for scope in question.resource.scopes}
+    ages = [view.age for name, view in question.views.items() if name in sources]
     age = _length(max(ages, default=timedelta(0)))
     return (
         f"The on-call source of {question.resource.id} has not been read for {age}, longer than the "

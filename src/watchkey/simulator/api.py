@@ -198,6 +198,7 @@ class Api:
     async def _wrong(self, answer: Callable[[], Json]) -> Response:
         faults = self.faults
         if faults.hang:
+            faults.taken.set()
             await faults.released.wait()
         if faults.status is not None:
             return self._json(faults.status, {"error": {"message": "simulated", "code": 0}})

@@ -43,6 +43,8 @@ class Faults:
     served: int = 0
     before_answer: Callable[[str, int], None] | None = None
     """Called with path and offset before a list is made: to change the account between two pages."""
+    taken: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when a request begins to hang."""
     released: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the server stops, so that nothing hangs for ever."""
 

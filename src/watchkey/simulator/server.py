@@ -101,9 +101,14 @@ class Simulator:
 
     @asynccontextmanager
     async def _serving(self) -> AsyncIterator[None]:
-        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(("127.0.0.1", self._port))
+        # With its protocol spelt out: asyncio sends small pieces at once only on sockets that say that they are TCP.
+        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(("127.0.0.1", self._port))
+        except OSError:
+            listener.close()
+            raise
         self._port = listener.getsockname()[1]
         routes = [*self.api.routes(), *(self.control.routes() if self._has_control else ())]
         config = uvicorn.Config(

@@ -50,13 +50,14 @@ class Views:
         """A reference object; `kind` without its suffix."""
         base = kind.removesuffix("_log_entry") if kind.endswith("_log_entry") else kind
         plural = "log_entries" if base != kind else _PLURALS[kind]
-        return {
+        shown = {
             "id": id_,
             "type": f"{kind}_reference",
             "summary": self._summary(kind, id_),
             "self": f"{self._url}/{plural}/{id_}",
-            "html_url": None,
         }
+        # Only the older kinds may have no page of their own.
+        return shown if kind == _V3 else {**shown, "html_url": None}
 
     def user(self, user: User) -> Json:
         """A user in full."""
@@ -158,9 +159,7 @@ class Views:
 
     def v3_reference(self, schedule: FlexibleSchedule) -> Json:
         """A shift-based schedule as its list shows it."""
-        shown = self.reference(_V3, schedule.id)
-        del shown["html_url"]
-        return shown
+        return self.reference(_V3, schedule.id)
 
     def v3_schedule(
         self, schedule: FlexibleSchedule, window: tuple[datetime, datetime] | None, *, overflow: bool

@@ -127,6 +127,7 @@ class PagerDuty:
         self._is_token_checked = config.allow_writable_token
         self._creators: dict[str, PersonId] = {}
         self._notes: tuple[str, ...] = ()
+        self._requests = 0
         self._client = HttpClient(
             config.base_url or _HOSTS[config.region],
             clock=clock,
@@ -152,6 +153,11 @@ class PagerDuty:
         """What the last complete read could not learn, in sentences for the operator."""
         return self._notes
 
+    @property
+    def requests(self) -> int:
+        """How many requests the last complete read cost, retries included."""
+        return self._requests
+
     async def fetch(self, *, now: datetime, window: timedelta) -> Roster:
         """Read everything from `now` to `now + window`, all pages, or raise as `ports.Source.fetch` says.
 
@@ -167,6 +173,7 @@ class PagerDuty:
         span = _Span(since=_seconds(now), until=_seconds(now + window))
         read = await _Reader(self._config, operation, span, self._creators).read()
         self._notes = tuple(read.notes)
+        self._requests = operation.requests
         while len(self._creators) > _CREATORS_KEPT:
             del self._creators[next(iter(self._creators))]
         skew = operation.clock_skew

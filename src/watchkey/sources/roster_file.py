@@ -545,17 +545,22 @@ class RosterFile:
         return make_roster(self._last[1], source=self._name, now=now, window=window)
 
 
+def _open_at_once(path: str, flags: int) -> int:
+    """Open without waiting: a pipe put in the file's place must not stop the loop."""
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
 def _read(path: Path) -> bytes:
     """Read a regular file, up to one byte more than is allowed: the reader then refuses it by name."""
     try:
-        # Non-blocking, so that a pipe put in the file's place cannot stop the loop.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with os.fdopen(descriptor, "rb") as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise Unavailable(f"{path}: not a file; the roster must be a regular file")
-            return file.read(SIZE_MAX + 1)
+        with open(path, "rb", opener=_open_at_once) as file:
+            is_file = stat.S_ISREG(os.fstat(file.fileno()).st_mode)
+            raw = file.read(SIZE_MAX + 1) if is_file else b""
     except OSError as error:
         raise Unavailable(f"{path}: the roster cannot be read: {error.strerror}") from error
+    if not is_file:
+        raise Unavailable(f"{path}: the roster must be a regular file")
+    return raw
 
 
 def build(config: Config, *, name: SourceName, clock: Clock) -> Source:  # noqa: ARG001 - every adapter is built alike

@@ -87,9 +87,9 @@ class PostgresTarget:
         settings = {
             # without it a statement whose client died goes on to its end and commits
             "client_connection_check_interval": "1s",
-            "idle_in_transaction_session_timeout": f"{min(left, self._config.idle_in_transaction_max):.0f}s",
-            "idle_session_timeout": f"{left:.0f}s",
-            "statement_timeout": f"{min(left, self._config.statement_max):.0f}s",
+            "idle_in_transaction_session_timeout": _millis(min(left, self._config.idle_in_transaction_max)),
+            "idle_session_timeout": _millis(left),
+            "statement_timeout": _millis(min(left, self._config.statement_max)),
             "application_name": f"watchkey {lease.id}",
         }
         async with self._manager() as db:
@@ -294,6 +294,10 @@ def account_name(lease: Lease) -> str:
     return name
 
 
+def _millis(seconds: float) -> str:
+    return f"{max(1, min(round(seconds * 1000), 2**31 - 1))}ms"
+
+
 def _mark(lease: Lease) -> str:
     return json.dumps(
         {
@@ -483,10 +487,10 @@ WITH RECURSIVE reach(root, oid) AS (
   SELECT rolname, oid FROM pg_catalog.pg_roles WHERE rolname = ANY($1::text[])
   UNION SELECT reach.root, m.roleid FROM reach JOIN pg_catalog.pg_auth_members m ON m.member = reach.oid)
 SELECT reach.root AS rolname, pg_catalog.string_agg(CASE
+    WHEN r.rolname = current_user THEN 'reaches the management account'
     WHEN r.rolsuper THEN 'reaches the superuser ' || r.rolname
     WHEN r.rolcreaterole THEN 'reaches ' || r.rolname || ', which may make roles'
     WHEN r.rolreplication THEN 'reaches ' || r.rolname || ', which may replicate'
-    WHEN r.rolname = current_user THEN 'reaches the management account'
     ELSE 'reaches ' || r.rolname END, ', ') AS why
 FROM reach JOIN pg_catalog.pg_roles r ON r.oid = reach.oid
 WHERE r.rolsuper OR r.rolcreaterole OR r.rolreplication OR r.rolname = current_user

@@ -292,13 +292,17 @@ class Session:
         return (SendToServer(pg.startup_message(parameters)),)
 
     def _on_server_greets(self, event: ServerBytes) -> Commands:
-        if self._reader is None:
+        reader = self._reader
+        if reader is None:
             raise ProtocolViolation("the server spoke first")
         out: Commands = ()
-        for kind, body in self._reader.feed(event.data):
-            if self.state is not State.CONNECTING:
-                raise ProtocolViolation("the server went on after it was ready")
+        messages = reader.feed(event.data)
+        for index, (kind, body) in enumerate(messages):
             out += self._on_server_message(chr(kind), body)
+            if self.state is State.CLOSED:
+                break
+            if self.state is State.RELAYING and (index + 1 < len(messages) or reader.rest):
+                raise ProtocolViolation("the server went on after it was ready")
         return out
 
     def _on_server_message(self, kind: str, body: bytes) -> Commands:  # noqa: PLR0911  one return for each kind

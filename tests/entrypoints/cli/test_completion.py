@@ -47,7 +47,7 @@ def proposals(config: Path, typed: str) -> list[str]:
     result = subprocess.run(
         [sys.executable, "-m", "watchkey"], env=environment, capture_output=True, text=True, check=False, timeout=60
     )
-    return [line.removeprefix("plain,") for line in result.stdout.splitlines()]
+    return [line.removeprefix("plain,") for line in result.stdout.splitlines() if line]
 
 
 @pytest.mark.parametrize(

@@ -7,12 +7,13 @@ from pathlib import Path
 import click
 import pytest
 from click.testing import CliRunner
-from tests.golden_files import agrees
 
+from tests.golden_files import agrees
 from watchkey.entrypoints.cli import main as program
 from watchkey.entrypoints.cli.main import COMMANDS, LazyGroup, main, watchkey
 from watchkey.model.errors import Refused, Unavailable
 from watchkey.model.secret import Secret
+from watchkey.rules.located import load
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "cli"
 HEAVY = (
@@ -157,6 +158,30 @@ def test_failures_are_a_line_and_a_code(
     failing(monkeypatch, error)
     assert leave(["completion"]) == code
     assert capsys.readouterr().err.lstrip("\n") == line
+
+
+def test_every_error_of_a_configuration_is_a_line_and_misuse(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    located = load("a: 1\nb: 2\n", "w.yaml")
+    error = located.error(("a",), "first")
+    error.others = (located.error(("b",), "second"),)
+    failing(monkeypatch, error)
+    assert leave(["completion"]) == 2
+    assert capsys.readouterr().err == "watchkey: w.yaml:1:4: a: first\nwatchkey: w.yaml:2:4: b: second\n"
+
+
+def test_nothing_to_do_is_answered_with_the_help() -> None:
+    result = run()
+    assert result.returncode == 2
+    assert result.stderr.startswith("Usage: watchkey [OPTIONS] COMMAND")
+
+
+def test_a_message_of_several_lines_becomes_one() -> None:
+    result = run("completion")
+    assert result.returncode == 2
+    assert len(result.stderr.splitlines()) == 1
+    assert "bash, zsh, fish" in result.stderr
 
 
 def test_an_unforeseen_error_tells_its_kind_but_not_its_text(

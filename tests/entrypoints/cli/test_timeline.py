@@ -7,8 +7,8 @@ from zoneinfo import ZoneInfo
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.golden_files import agrees
 
+from tests.golden_files import agrees
 from watchkey.entrypoints.cli.timeline import ASCII, UNICODE, Bar, Glyphs, timeline, uncovered
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "cli"

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any, ParamSpec
 
 import pytest
+
 from tests.audit_cases import KEY
 from tests.fakes.clock import DrivenClock
-
 from watchkey.model.secret import Secret
 from watchkey.stores.sqlite import Config, SqliteStore, build
 

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from tests.audit_cases import AT, KEY, allow, deny
 from tests.fakes.clock import DrivenClock
-
 from watchkey.model.audit import Noted
 from watchkey.model.errors import Unavailable
 from watchkey.model.secret import Secret

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from tests.audit_cases import KEY, allow
 from tests.fakes.clock import DrivenClock
-
 from watchkey.model.errors import Unavailable
 from watchkey.model.secret import Secret
 from watchkey.rules.audit_check import check_log

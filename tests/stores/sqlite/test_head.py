@@ -7,8 +7,8 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from tests.audit_cases import AT, KEY, Log, make_log
 
+from tests.audit_cases import AT, KEY, Log, make_log
 from watchkey.model.audit import Noted
 from watchkey.model.errors import Refused
 from watchkey.rules.audit_entry import make_entry

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
 from tests.audit_cases import KEY, allow
 from tests.stores.sqlite.conftest import MakeStore
-
 from watchkey.model.errors import Malformed, PortError, Refused
 from watchkey.rules.audit_check import StoredEntry, check_log
 from watchkey.rules.checkpoint import SigningKey, verify_proof

@@ -8,8 +8,8 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from tests.audit_cases import AT
 
+from tests.audit_cases import AT
 from watchkey.model.errors import Malformed, Refused
 from watchkey.model.ids import SourceName
 from watchkey.ports import RosterRevision

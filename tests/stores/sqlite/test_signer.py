@@ -6,8 +6,8 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from tests.audit_cases import KEY, make_log
 
+from tests.audit_cases import KEY, make_log
 from watchkey.model.errors import Refused, Unavailable
 from watchkey.rules.checkpoint import SigningKey, open_checkpoint
 from watchkey.rules.merkle import Frontier, hash_leaf

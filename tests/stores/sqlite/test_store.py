@@ -12,10 +12,10 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+
 from tests.audit_cases import AT, EVENTS, KEY, allow
 from tests.fakes.clock import DrivenClock
 from tests.stores.sqlite.conftest import MakeStore, on_a_loop
-
 from watchkey.model.audit import Noted
 from watchkey.model.errors import Malformed, Refused, Unavailable
 from watchkey.model.ids import SourceName

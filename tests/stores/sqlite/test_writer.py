@@ -15,12 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from tests.audit_cases import AT, allow, deny
 from tests.fakes.clock import DrivenClock
 from tests.stores.sqlite.conftest import MakeStore, on_a_loop
-
 from watchkey.model.audit import Noted
 from watchkey.model.errors import Unavailable
+from watchkey.rules.audit_entry import make_entry
+from watchkey.rules.merkle import hash_leaf
 from watchkey.stores.sqlite import AuditReader, SqliteStore
 from watchkey.stores.sqlite.writer import WAITING_MAX
 
@@ -198,21 +200,64 @@ def test_what_a_failed_commit_left_on_disk_is_learnt_before_the_next(make_store:
     store = make_store()
     store.open()
     store.append_and_block(allow(0))
-    connection = store._writer._connection
-    assert connection is not None
-    failed = threading.Event()
 
-    def interrupt(_connection: sqlite3.Connection) -> None:
-        failed.set()
+    def reach_the_disk_and_fail(connection: sqlite3.Connection) -> None:
+        entry = make_entry(allow(1), seq=1, high_water=None)
+        connection.execute("INSERT INTO entries VALUES (?, ?, ?)", (1, entry.body, hash_leaf(entry.body)))
+        connection.execute("COMMIT")
         raise sqlite3.OperationalError("interrupted")
 
     with pytest.raises(Unavailable, match="interrupted"):
-        store._writer.submit_and_block(interrupt)
-    assert failed.is_set()
-    assert store.append_and_block(allow(1)) == 2  # 1 says that something was not recorded
+        store._writer.submit_and_block(reach_the_disk_and_fail)
+    assert store.append_and_block(allow(2)) == 3
     store.close()
-    assert bodies(database)[1]["what"] == "audit.not_recorded"
+    assert [body.get("what", body.get("sentence")) for body in bodies(database)] == [
+        "allow 0",
+        "allow 1",
+        "audit.not_recorded",
+        "allow 2",
+    ]
     make_store().open()
+
+
+@pytest.mark.parametrize("statement", [REMOVE, REPLACE])
+def test_what_was_acknowledged_and_is_gone_after_a_failure_stops_the_log(
+    make_store: MakeStore, database: Path, statement: str
+) -> None:
+    store = make_store()
+    store.open()
+    store.append_and_block(allow(0))
+    wait_until_signed(store, 1)
+    store.append_and_block(allow(1))
+
+    def change_and_fail(connection: sqlite3.Connection) -> None:
+        connection.execute("DROP TRIGGER entries_are_not_changed")
+        connection.execute("DROP TRIGGER entries_are_not_removed")
+        connection.execute(statement)
+        connection.execute("COMMIT")
+        raise sqlite3.OperationalError("interrupted")
+
+    with pytest.raises(Unavailable, match="interrupted"):
+        store._writer.submit_and_block(change_and_fail)
+    with pytest.raises(Unavailable, match="no longer holds the 2 entries that were written to it"):
+        store.append_and_block(allow(2))
+    assert store.stats().broken
+
+
+def test_after_a_failed_fsync_nothing_is_written_any_more(make_store: MakeStore) -> None:
+    """The system may have dropped the data and report success the next time."""
+    store = make_store()
+    store.open()
+
+    def fail(_connection: sqlite3.Connection) -> None:
+        error = sqlite3.OperationalError("disk I/O error")
+        error.sqlite_errorname = "SQLITE_IOERR_FSYNC"
+        raise error
+
+    with pytest.raises(Unavailable, match="failed to store data; check it and start again"):
+        store._writer.submit_and_block(fail)
+    with pytest.raises(Unavailable, match="failed to store data; check it and start again"):
+        store.append_and_block(allow())
 
 
 @on_a_loop

@@ -85,10 +85,12 @@ def _database(globals_: Globals, db: Path | None) -> Path:
 
 
 def _key(given: str | None, beside: str | None) -> VerifyingKey:
-    """The public key: as given, from the file that was given, or from beside the log, which is said aloud."""
+    """The public key: as given, from the file that was given, or from beside the log, which is said aloud.
+
+    Raises Refused: a wrong key says nothing about the log.
+    """
     if given is not None:
-        path = Path(given)
-        return parse_verifying_key(_small_text(path) if path.is_file() else given)
+        return _parsed_key(_small_text(Path(given)) if _is_file(given) else given)
     if beside is None:
         raise Refused("no public key: give it with --key")
     click.echo(
@@ -96,16 +98,30 @@ def _key(given: str | None, beside: str | None) -> VerifyingKey:
         "Keep the key elsewhere and give it with --key",
         err=True,
     )
-    return parse_verifying_key(beside)
+    return _parsed_key(beside)
+
+
+def _parsed_key(text: str) -> VerifyingKey:
+    try:
+        return parse_verifying_key(text)
+    except Malformed as error:
+        raise Refused(f"--key: {error}") from error
+
+
+def _is_file(text: str) -> bool:
+    try:
+        return Path(text).is_file()
+    except (OSError, ValueError):  # a text that can be no file's name
+        return False
 
 
 def _small_text(path: Path) -> str:
     if path.stat().st_size > _SMALL_FILE_MAX:
-        raise Malformed(f"{path} is too large")
+        raise Refused(f"{path} is too large")
     try:
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
-        raise Malformed(f"{path} is not text") from error
+        raise Refused(f"{path} is not text") from error
 
 
 # -- verify --------------------------------------------------------------------------------------------------------
@@ -139,7 +155,7 @@ def verify(
     """
     if db is not None and export_file is not None:
         raise Refused("--db and --export exclude each other")
-    kept = [KnownNote(where=f"{path}", note=_small_text(path)) for path in since]
+    kept = [KnownNote(where=f"{path}", note=_kept_note(path)) for path in since]
     if export_file is not None:
         report = _check_export(export_file, _key(key_text, None), kept)
     else:
@@ -149,11 +165,23 @@ def verify(
     click.get_current_context().exit(code)
 
 
+def _kept_note(path: Path) -> str:
+    """A checkpoint as `anchor` wrote it, in either of its forms."""
+    text = _small_text(path)
+    return _note_in(text.encode()) if text.startswith("{") else text
+
+
 def _check_database(database: Path, key_text: str | None, kept: list[KnownNote]) -> Report:
     try:
         with wiring.open_audit_reader(database) as reader:
             key = _key(key_text, reader.public_key_text())
             remembered = reader.remembered()
+            if remembered is None and not kept:
+                click.echo(
+                    "watchkey: no checkpoint is remembered outside the database, so a log that was cut back together "
+                    "with its checkpoints looks whole; give a checkpoint that you kept with --since",
+                    err=True,
+                )
             notes = [*reader.notes(), *([remembered] if remembered else []), *kept]
             with progress("verifying", reader.size()) as step:
                 return check_log(reader.entries(), notes, key, progress=step)
@@ -241,7 +269,7 @@ def prove(globals_: Globals, seq: int, db: Path | None, key_text: str | None) ->
     """Print a proof that entry SEQ is in the log, in the C2SP form `.tlog-proof`; the entry is inside."""
     with wiring.open_audit_reader(_database(globals_, db)) as reader:
         beside = reader.public_key_text()
-        key = parse_verifying_key(beside) if key_text is None and beside else _key(key_text, beside)
+        key = _parsed_key(beside) if key_text is None and beside else _key(key_text, beside)
         proof = reader.prove(seq, key)
     verify_proof(proof, key)  # never hand out a proof that does not hold
     click.echo(format_proof(proof), nl=False)

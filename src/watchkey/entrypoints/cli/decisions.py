@@ -83,7 +83,7 @@ def exit_code(reason: str, *, is_allowed: bool) -> int:
 @json_option
 @pass_globals
 @click.pass_context
-def check(  # noqa: PLR0913, PLR0917 -- one argument an option
+def check(  # noqa: PLR0913 -- one argument an option
     ctx: click.Context,
     globals_: Globals,
     subject: str,
@@ -121,7 +121,7 @@ _NOT_RECORDED: Final = "(asked here, not at the service: nothing is recorded and
 @json_option
 @pass_globals
 @click.pass_context
-def explain(  # noqa: PLR0913, PLR0917 -- one argument an option
+def explain(
     ctx: click.Context,
     globals_: Globals,
     subject: str,

@@ -191,6 +191,9 @@ def _failed(error: Exception, words: Sequence[str]) -> int:
         return _EXIT_PIPE
     if isinstance(error, click.exceptions.Exit):
         return error.exit_code
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        click.echo(error.format_message(), err=True)
+        return EXIT_MISUSE
     if isinstance(error, click.Abort):
         click.echo("watchkey: interrupted", err=True)
         return _EXIT_INTERRUPTED
@@ -235,5 +238,6 @@ _GLOBAL_OPTIONS: Final = frozenset({"--config", "--no-color", "-v", "--verbose",
 
 
 def _decapitalised(text: str) -> str:
-    text = text.rstrip(".")
+    """One line that can follow `watchkey: `."""
+    text = " ".join(text.split()).rstrip(".")
     return text[:1].lower() + text[1:] if text[1:2].islower() else text

@@ -101,12 +101,16 @@ class App:
             *openapi.routes(self.limits),
         )
         self._exact = {(route.method, route.path): route for route in routes if not route.path.endswith("/")}
+        self._body_bytes = {route.path: route.body_bytes for route in routes}
         self._below = tuple(route for route in routes if route.path.endswith("/"))
         self._fault_writers = {route.path: route.write_fault for route in routes}
         self.metrics.start(sorted({route.name for route in routes}))
 
     def body_bytes(self, path: str) -> int:
         """How long a body may be for that path."""
+        exact = self._body_bytes.get(path)
+        if exact is not None:
+            return exact
         for route in self._below:
             if path.startswith(route.path):
                 return route.body_bytes

@@ -1,53 +1,56 @@
 """Every bound of the HTTP way in on one page, and the token buckets that share it out fairly among callers."""
 
-from collections import OrderedDict
-from datetime import datetime
+from typing import Annotated
 
 import msgspec
 
-from watchkey.model.access import AccessRequest
-from watchkey.model.ids import CallerId, PrivilegeName, ResourceId, SubjectId
+from watchkey.model.ids import CallerId
+
+Bytes = Annotated[int, msgspec.Meta(ge=1024, le=16 * 1024 * 1024)]
+Count = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
+Seconds = Annotated[float, msgspec.Meta(gt=0, le=3600)]
+Rate = Annotated[float, msgspec.Meta(gt=0)]
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Bounds with their units in their names: `_s` seconds, `_bytes` bytes, `_max` a count."""
+    """What `listen.http.limits` may say. The units stand in the names: `_s` seconds, `_bytes` bytes, `_max` a count."""
 
-    head_bytes: int = 16 * 1024
+    head_bytes: Bytes = 16 * 1024
     """Request line and headers together."""
-    url_bytes: int = 8 * 1024
-    headers_max: int = 100
-    body_bytes: int = 64 * 1024
-    webhook_body_bytes: int = 256 * 1024
+    url_bytes: Bytes = 8 * 1024
+    headers_max: Count = 100
+    body_bytes: Bytes = 64 * 1024
+    webhook_body_bytes: Bytes = 256 * 1024
     """PagerDuty sends up to 256 KB and drops what is larger."""
-    depth_max: int = 32
+    depth_max: Annotated[int, msgspec.Meta(ge=4, le=128)] = 32
     """How deeply a JSON body may nest."""
-    batch_max: int = 1000
+    batch_max: Count = 1000
     """Questions in one batch."""
-    connections_max: int = 4096
+    connections_max: Count = 4096
     """Beyond it the connection that has been idle longest makes room; when none is idle the new one is refused."""
-    pipeline_max: int = 64
-    """Requests of one connection that wait for their turn."""
-    head_s: float = 10.0
+    pipeline_max: Count = 64
+    """Requests of one connection that wait for their turn before no more is read from it."""
+    head_s: Seconds = 10.0
     """From the first byte of a request, or from the connection, to the end of its headers."""
-    body_s: float = 20.0
+    body_s: Seconds = 20.0
     """From the end of the headers to the end of the body."""
-    answer_s: float = 30.0
+    answer_s: Seconds = 30.0
     """From the complete request to its answer."""
-    write_s: float = 20.0
+    write_s: Seconds = 20.0
     """How long a client may leave an answer unread."""
-    idle_s: float = 75.0
+    idle_s: Seconds = 75.0
     """How long a connection may rest between two requests."""
-    drain_s: float = 10.0
+    drain_s: Seconds = 10.0
     """How long a stopping service waits for the requests under way."""
-    refusal_grid_s: float = 0.025
+    refusal_grid_s: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.025
     """A *no* to an untrusted caller leaves at a multiple of this after its question, so that its time tells nothing."""
-    quota_per_s: float = 5000.0
+    quota_per_s: Rate = 5000.0
     """Questions a second that one caller may ask in the long run."""
-    quota_burst: float = 10000.0
+    quota_burst: Annotated[float, msgspec.Meta(ge=1)] = 10000.0
     """Questions that one caller may ask at once."""
-    webhook_reads_per_s: float = 0.5
+    webhook_reads_per_s: Rate = 0.5
     """Reads of one source that webhooks may cause; hints beyond it are joined into a later one, never lost."""
-    webhook_burst: float = 5.0
+    webhook_burst: Annotated[float, msgspec.Meta(ge=1)] = 5.0
 
 
 class TokenBucket:
@@ -95,38 +98,3 @@ class Quotas:
             found = TokenBucket(rate=self._limits.quota_per_s, burst=self._limits.quota_burst, now=now)
             self._buckets[caller] = found
         return found
-
-
-_Key = tuple[CallerId, SubjectId, ResourceId, PrivilegeName]
-
-
-class LiveAllows:
-    """The reserved lane: who holds an allow that still runs is never refused for load, whatever their caller's quota.
-
-    It only decides *whether a question is asked*; the answer comes from the decision as always.
-    """
-
-    __slots__ = ("_capacity", "_until")
-
-    def __init__(self, capacity: int = 100_000) -> None:
-        self._capacity = capacity
-        self._until: OrderedDict[_Key, datetime] = OrderedDict()
-
-    def remember(self, request: AccessRequest, until: datetime) -> None:
-        """Note an allow that was given; the oldest notes make room."""
-        self._until[_key(request)] = until
-        if len(self._until) > self._capacity:
-            self._until.popitem(last=False)
-
-    def forget(self, request: AccessRequest) -> None:
-        """Note that the same question was denied since."""
-        self._until.pop(_key(request), None)
-
-    def holds(self, request: AccessRequest, now: datetime) -> bool:
-        """Whether an allow for this very question was given and has not ended."""
-        until = self._until.get(_key(request))
-        return until is not None and now < until
-
-
-def _key(request: AccessRequest) -> _Key:
-    return (request.caller, request.subject.id, request.resource, request.privilege)

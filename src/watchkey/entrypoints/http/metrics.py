@@ -1,7 +1,7 @@
 """Figures for Prometheus: counted in plain integers on the way, shaped only when somebody scrapes."""
 
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Sized
 from itertools import accumulate
 from typing import Final, Protocol
 
@@ -49,7 +49,7 @@ class Connected(Protocol):
     timed_out: int
 
     @property
-    def open(self) -> set[object]:
+    def open(self) -> Sized:
         """Those that are open now."""
         ...
 

@@ -14,12 +14,15 @@ from watchkey.entrypoints.http.questions import Questions
 from watchkey.entrypoints.http.strict_json import StrictDecoder
 from watchkey.model.access import AccessRequest, Caller, Resource, Subject
 from watchkey.model.errors import Malformed
-from watchkey.model.ids import PrivilegeName, ResourceId, SourceName, SubjectId
+from watchkey.model.ids import CallerId, PrivilegeName, ResourceId, SourceName, SubjectId
 from watchkey.model.oncall import Scope, ScopeKind, Shift
 from watchkey.ports import Clock, HeldRoster, RosterStore
 
 _WINDOW: Final = timedelta(hours=24)
 _WINDOW_MAX: Final = timedelta(days=31)
+_UNDERSTOOD_MAX: Final = 4096
+_UNDERSTOOD_BYTES: Final = 1024
+"""Bodies that are remembered: their number and their length, 4 MiB at most."""
 _PAGE: Final = 500
 _PAGE_MAX: Final = 5000
 
@@ -156,18 +159,30 @@ class Native:
         self._one: StrictDecoder[Question] = StrictDecoder(Question, depth_max=limits.depth_max)
         self._many: StrictDecoder[Batch] = StrictDecoder(Batch, depth_max=limits.depth_max)
         self._encode = msgspec.json.Encoder().encode
+        self._understood: dict[tuple[CallerId, bytes], AccessRequest] = {}
 
     async def decide(self, request: Request, caller: Caller | None) -> Response:
         """Answer one question, or a batch of them."""
         caller = required(caller)
-        try:
-            if b'"requests"' in request.body and self._peek.decode(request.body).requests is not msgspec.UNSET:
-                return await self._decide_many(self._many.decode(request.body), request, caller)
-            question = self._one.decode(request.body)
-        except Malformed as error:
-            raise Fault(400, "malformed", str(error)) from None
-        given = await self._questions.ask(question.access_request(caller), caller, request)
+        # A proxy asks the same on every request: equal bytes are the same question, and are not read again.
+        access = self._understood.get((caller.id, request.body))
+        if access is None:
+            try:
+                if b'"requests"' in request.body and self._peek.decode(request.body).requests is not msgspec.UNSET:
+                    return await self._decide_many(self._many.decode(request.body), request, caller)
+                access = self._one.decode(request.body).access_request(caller)
+            except Malformed as error:
+                raise Fault(400, "malformed", str(error)) from None
+            self._remember(request.body, access)
+        given = await self._questions.ask(access, caller, request)
         return Response(status=200, body=self._encode(given))
+
+    def _remember(self, body: bytes, access: AccessRequest) -> None:
+        if len(body) > _UNDERSTOOD_BYTES:
+            return
+        if len(self._understood) >= _UNDERSTOOD_MAX:
+            del self._understood[next(iter(self._understood))]
+        self._understood[access.caller, body] = access
 
     async def _decide_many(self, batch: Batch, request: Request, caller: Caller) -> Response:
         if len(batch.requests) > self._limits.batch_max:

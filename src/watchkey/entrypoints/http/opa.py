@@ -1,11 +1,12 @@
 """The dialect of OPA's Data API, so that whatever can ask OPA can ask Watchkey: `POST` and `GET /v1/data/{path}`.
 
 The only document is `data.watchkey`: `allow`, a boolean, and `decision`, the native answer. Any other path is
-undefined, which OPA answers with 200 and no `result`. Shapes and texts follow OPA 1.x (`v1/server/server.go`, `docs/rest-api.md`).
+undefined, which OPA answers with 200 and no `result`. Shapes and texts follow OPA 1.x (`v1/server/server.go` and
+`docs/rest-api.md` in its repository).
 """
 
-import asyncio
 import zlib
+from time import perf_counter_ns
 from typing import Any, Final
 from urllib.parse import parse_qsl, unquote_to_bytes
 
@@ -127,12 +128,13 @@ class DataApi:
         return body
 
     async def _evaluate(self, request: Request, caller: Caller, raw_input: bytes | None, *, warns: bool) -> Response:
+        started_at = perf_counter_ns()
         parts = _parts(request.path)
         flags = _flags(request)
         given = await self._decide(request, caller, raw_input) if _is_defined(parts) else None
         body = DataAnswer(
             decision_id=str(given.seq) if given is not None and given.seq is not None else msgspec.UNSET,
-            metrics=self._metrics(request) if _is_set(flags, "metrics") and caller.is_trusted else msgspec.UNSET,
+            metrics=_metrics(started_at) if _is_set(flags, "metrics") and caller.is_trusted else msgspec.UNSET,
             provenance=_PROVENANCE if _is_set(flags, "provenance") else msgspec.UNSET,
             result=msgspec.UNSET if given is None else _result(given, parts),
             warning=OpaWarning(**_MISSING_INPUT) if warns else msgspec.UNSET,
@@ -151,10 +153,6 @@ class DataApi:
         except Malformed as error:
             return _no_question(f"input: {error}")
         return await self._questions.ask(question.access_request(caller), caller, request)
-
-    @staticmethod
-    def _metrics(request: Request) -> dict[str, int]:
-        return {"timer_server_handler_ns": int((asyncio.get_running_loop().time() - request.arrived_at) * 1e9)}
 
 
 _PROVENANCE: Final = {"version": __version__, "build_commit": "", "build_timestamp": "", "build_hostname": ""}
@@ -191,6 +189,10 @@ def _invalid(message: str) -> Fault:
     return Fault(400, "invalid_parameter", message)
 
 
+def _metrics(started_at: int) -> dict[str, int]:
+    return {"timer_server_handler_ns": perf_counter_ns() - started_at}
+
+
 def _no_question(message: str) -> DecisionAnswer:
     return DecisionAnswer(allow=False, error=ErrorAnswer(code="malformed", message=message))
 
@@ -222,7 +224,7 @@ def _result(given: DecisionAnswer, parts: tuple[str, ...]) -> Any:
     for part in parts:
         if isinstance(value, dict) and part in value:
             value = value[part]
-        elif isinstance(value, list) and part.isascii() and part.isdigit() and int(part[:9]) < len(value):
+        elif isinstance(value, list | tuple) and part.isascii() and part.isdigit() and int(part[:9]) < len(value):
             value = value[int(part[:9])]
         else:
             return msgspec.UNSET

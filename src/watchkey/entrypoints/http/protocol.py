@@ -76,6 +76,7 @@ class Connections:
         self.refused = 0
         self.timed_out = 0
         self.ids = count()
+        self.rests = count()
 
     def admit(self, connection: "Connection") -> bool:
         """Take a new connection in; the longest idle one makes room when all places are taken."""
@@ -84,7 +85,7 @@ class Connections:
             if not idle:
                 self.refused += 1
                 return False
-            min(idle, key=lambda other: other.deadline).abort()
+            min(idle, key=lambda other: other.rests_since).abort()
         self.open.add(connection)
         return True
 
@@ -116,6 +117,8 @@ class Connection(asyncio.Protocol):
     def __init__(self, connections: Connections, loop: asyncio.AbstractEventLoop) -> None:
         self.phase = Phase.IDLE
         self.served = 0
+        self.rests_since = 0
+        """Grows from rest to rest over all connections; the loop's clock is too coarse to tell who rests longest."""
         self.deadline = 0.0
         self._connections = connections
         self._site = connections.site
@@ -178,11 +181,10 @@ class Connection(asyncio.Protocol):
             # The request itself is complete and gets its answer; another protocol is not spoken afterwards.
             self._is_ended = self._closes = True
             return
-        except httptools.HttpParserError:
-            self._refuse(Fault(400, "bad_request", "this is not HTTP/1.1"))
-            return
-        except Fault as fault:
-            self._refuse(fault)
+        except httptools.HttpParserError as error:
+            # What a callback raised arrives as the context of an error of the parser's own.
+            cause = error.__context__
+            self._refuse(cause if isinstance(cause, Fault) else Fault(400, "bad_request", "this is not HTTP/1.1"))
             return
         self._bound_fed(len(data))
 
@@ -200,7 +202,7 @@ class Connection(asyncio.Protocol):
     def resume_writing(self) -> None:
         """The client reads again."""
         self._is_clogged = False
-        self._rest()
+        self._go_on()
 
     # --- the parser calls
 
@@ -282,7 +284,7 @@ class Connection(asyncio.Protocol):
             arrived_at=self._loop.time(),
         )
         keeps = self._parser.should_keep_alive() and self._parser.get_http_version() == "1.1"
-        if self._task is None:
+        if self._task is None and not self._is_clogged:
             self._start(request, keeps)
             return
         self._waiting.append((request, keeps))
@@ -326,22 +328,24 @@ class Connection(asyncio.Protocol):
         self._write(response, request, is_last=is_last)
         if is_last:
             self._close()
-        elif self._waiting:
+        else:
+            self._go_on()
+
+    def _go_on(self) -> None:
+        """Turn to the next request, or wait for one; not before the client has read what it was sent."""
+        if self._task is not None or self._is_clogged or self._transport is None or self.phase is Phase.CLOSED:
+            return
+        if self._waiting:
             self._start(*self._waiting.popleft())
             if len(self._waiting) < self._limits.pipeline_max:
                 self._transport.resume_reading()
-        else:
-            self._rest()
-
-    def _rest(self) -> None:
-        if self._task is not None or self._is_clogged:
-            return
-        if self._is_in_head:
+        elif self._is_in_head:
             self._wait(Phase.HEAD, self._limits.head_s)
         elif self._is_in_body:
             self._wait(Phase.BODY, self._limits.body_s)
         else:
             self._wait(Phase.IDLE, self._limits.idle_s)
+            self.rests_since = next(self._connections.rests)
 
     def _wait(self, phase: Phase, seconds: float) -> None:
         self.phase = phase

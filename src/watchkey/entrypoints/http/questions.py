@@ -8,7 +8,8 @@ from typing import Protocol
 
 from watchkey.entrypoints.http.answer import NO, DecisionAnswer, ErrorAnswer, answer
 from watchkey.entrypoints.http.exchange import Fault, Request
-from watchkey.entrypoints.http.limits import Limits, LiveAllows, Quotas
+from watchkey.entrypoints.http.limits import Limits, Quotas
+from watchkey.entrypoints.http.live_allows import LiveAllows
 from watchkey.entrypoints.http.metrics import Metrics
 from watchkey.model.access import AccessRequest, Allow, Caller, Decision
 from watchkey.ports import Clock
@@ -85,13 +86,19 @@ class Questions:
                 return NO
             message = f"an internal error; the log has it under request {request.id}"
             return DecisionAnswer(allow=False, error=ErrorAnswer(code="internal_error", message=message))
-        decision = answered.decision
-        given = answer(decision, answered.seq if answered.seq >= 0 else None, caller, self._clock.now())
-        if isinstance(decision, Allow):
-            self._live.remember(access, decision.until)
-        else:
+        self._metrics.count_decision(answered.decision, self._clock.monotonic() - started_at)
+        return self._shape(access, answered, caller)
+
+    def _shape(self, access: AccessRequest, answered: Answered, caller: Caller) -> DecisionAnswer:
+        decision, now = answered.decision, self._clock.now()
+        seq = answered.seq if answered.seq >= 0 else None
+        if not isinstance(decision, Allow):
             self._live.forget(access)
-        self._metrics.count_decision(decision, self._clock.monotonic() - started_at)
+            return answer(decision, seq, caller, now)
+        given = self._live.answer(access, decision, now)
+        if given is None:
+            given = answer(decision, seq, caller, now)
+            self._live.remember(access, decision, given)
         return given
 
     def _charge(self, access: AccessRequest, caller: Caller) -> None:

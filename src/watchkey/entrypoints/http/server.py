@@ -37,15 +37,15 @@ class Listener(msgspec.Struct, frozen=True, kw_only=True):
     port: int = 8181
     unix_socket: str | None = None
     tls: Tls | None = None
-    insecure_plain_http: bool = False
+    insecure: bool = False
 
     def refuse_unsafe(self) -> None:
         """Raise `Refused` when tokens would travel in clear text over a network and nobody said that this is wanted."""
-        if self.unix_socket or self.tls or self.insecure_plain_http or _is_loopback(self.host):
+        if self.unix_socket or self.tls or self.insecure or _is_loopback(self.host):
             return
         raise Refused(
             f"plain HTTP on {self.host} would show tokens and decisions to the network; configure TLS "
-            "(listen.http.tls), listen on 127.0.0.1, or allow it expressly (listen.http.insecure_plain_http: true)"
+            "(listen.http.tls), listen on 127.0.0.1, or allow it expressly (listen.http.insecure: true)"
         )
 
 

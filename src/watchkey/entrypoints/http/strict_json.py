@@ -1,7 +1,7 @@
 """JSON that means one thing only: bounded depth, no duplicate key, no NaN, valid UTF-8, decoded into a given type."""
 
 import json
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 import msgspec
 
@@ -66,7 +66,7 @@ def refuse_duplicates(raw: bytes) -> None:
     """Raise `Malformed` when an object of this valid JSON text has the same key twice."""
     # Each key is followed by a colon: an object with one key has no duplicate, and needs no second look.
     if raw.count(b":") > 1:
-        json.loads(raw, object_pairs_hook=_unique, parse_int=_skip, parse_float=_skip)
+        _UNIQUE.decode(raw.decode())
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> None:
@@ -77,3 +77,6 @@ def _unique(pairs: list[tuple[str, Any]]) -> None:
 def _skip(_digits: str) -> None:
     # The value is not used, and Python refuses to convert integers of thousands of digits.
     return None
+
+
+_UNIQUE: Final = json.JSONDecoder(object_pairs_hook=_unique, parse_int=_skip, parse_float=_skip)

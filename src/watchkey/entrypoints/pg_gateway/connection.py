@@ -139,7 +139,7 @@ class Connection:
             log.exception("client.greeting_failed")
             self._over("failed")
         finally:
-            if self._client is None:
+            if self._client is None or self._client.transport is None:
                 sock.close()
 
     async def _greet(self, sock: socket.socket) -> None:
@@ -174,14 +174,15 @@ class Connection:
 
     async def _take_over(self, sock: socket.socket, tls: ssl.SSLContext | None) -> None:
         loop = asyncio.get_running_loop()
-        side = ClientSide(self)
+        # known before the transport is: it may read, and be refused, before the next line runs
+        side = self._client = ClientSide(self)
         self._login = loop.call_later(LOGIN_MAX, self.feed, ev.TimedOut())
         transport, _ = await loop.connect_accepted_socket(lambda: side, sock, ssl=tls)
-        self._client = side
+        if self.is_over and not transport.is_closing():
+            transport.close()
         if tls is not None:
             peer = transport.get_extra_info("ssl_object")
             self.feed(ev.TlsUp(peer.selected_alpn_protocol()))
-        # what the transport read before the state was right has been kept by `client_sent`
 
     # --- what the sides say ----------------------------------------------------------------------------------------
 

@@ -75,7 +75,29 @@ __all__ = [
     "strings_in",
 ]
 
-FAMILIES: Final = ("aggregates", "casts", "collections", "encoding", "formatting", "operators", "patterns", "strings")
+FAMILIES: Final = (
+    "aggregates",
+    "casts",
+    "certificates",
+    "collections",
+    "digests",
+    "encoding",
+    "formatting",
+    "graphs",
+    "hosts",
+    "identifiers",
+    "json_edits",
+    "jwt",
+    "networks",
+    "operators",
+    "patterns",
+    "reflection",
+    "strings",
+    "times",
+    "units",
+    "uris",
+    "versions",
+)
 """Modules of this package that declare built-ins."""
 
 Number: TypeAlias = int | Decimal

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import re
 from typing import Any, Final
 from urllib.parse import quote_plus, unquote_to_bytes
 
@@ -12,7 +13,7 @@ import yaml
 
 from watchkey.rego.builtins import BuiltinError, CallContext, LimitExceeded, OperandError, builtin, strings_in
 from watchkey.rego.errors import MalformedValue
-from watchkey.rego.types import ANY, BOOLEAN, STRING, any_of, array_of, object_of, record, set_of
+from watchkey.rego.types import ANY, BOOLEAN, STRING, any_of, array_of, object_of, set_of
 from watchkey.rego.values import (
     FALSE,
     MAX_NESTING,
@@ -25,6 +26,7 @@ from watchkey.rego.values import (
     parse_json,
     parse_number,
     scalar_text,
+    text_pairs,
 )
 
 _TEXT: Final = (STRING,)
@@ -49,7 +51,7 @@ def _announced(ctx: CallContext, text: str) -> str:
 
 @builtin(
     "json.marshal_with_options",
-    (ANY, record(open_with=ANY, pretty=BOOLEAN, indent=STRING, prefix=STRING)),
+    (ANY, object_of(STRING, ANY)),
     STRING,
     operands=((), ("object",)),
     context=True,
@@ -68,7 +70,7 @@ def json_marshal_with_options(ctx: CallContext, value: Any, options: Object) -> 
             _check_option(key, option, str, "string")
             prefix = option
         else:
-            message = f"operand 2 object contained unknown key {key if type(key) is str else json_text(key)}"
+            message = f"operand 2 object contained unknown key {json_text(key)}"
             raise OperandError(message)
     implied = "indent" in options or "prefix" in options
     if not (implied if pretty is None else pretty):
@@ -89,7 +91,7 @@ def _pretty(value: Any, indent: str, prefix: str, out: list[str], level: int) ->
         out.append(prefix)
     elements: list[tuple[str, Any]]
     if type(value) is Object:
-        elements, brackets = [(f"{json_text(key_text(key))}: ", item) for key, item in value.pairs()], "{}"
+        elements, brackets = [(f"{json_text(key)}: ", item) for key, item in text_pairs(value)], "{}"
     elif type(value) is tuple or hasattr(value, "ordered"):
         listed = value if type(value) is tuple else value.ordered()
         elements, brackets = [("", item) for item in listed], "[]"
@@ -140,13 +142,27 @@ def _refuse(name: str) -> None:
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML without dates, so that they stay strings as they do for OPA; numbers keep their digits."""
+    """YAML with the scalars of version 1.2, numbers with all their digits."""
 
 
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
+_TAG: Final = "tag:yaml.org,2002:"
+_SCALARS: Final = (
+    ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
+    ("bool", r"true|True|TRUE|false|False|FALSE", list("tTfF")),
+    ("int", r"[-+]?(?:0b[01_]+|0x[0-9a-fA-F_]+|0o?[0-7_]+|[0-9][0-9_]*)", list("-+0123456789")),
+    ("float", r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)", list("-+0123456789.")),
+    ("merge", r"<<", ["<"]),
+)
+
+
+def _restrict(kind: Any) -> None:
+    """Only the words of YAML 1.2 are booleans and numbers: ``yes`` and dates are strings, as for OPA."""
+    kind.yaml_implicit_resolvers = {}
+    for name, pattern, firsts in _SCALARS:
+        kind.add_implicit_resolver(_TAG + name, re.compile(f"(?:{pattern})$"), firsts)
+
+
+_restrict(_Loader)
 
 
 def _exact_float(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> Any:
@@ -157,7 +173,16 @@ def _exact_float(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> Any:
         return loader.construct_yaml_float(node)
 
 
-_Loader.add_constructor("tag:yaml.org,2002:float", _exact_float)
+def _integer(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> int:
+    text = str(loader.construct_scalar(node)).replace("_", "")
+    sign, digits = (text[0], text[1:]) if text[:1] in ("-", "+") else ("", text)
+    if digits.startswith("0") and len(digits) > 1 and digits[1] not in "xXbBoO":
+        digits = "0o" + digits[1:]
+    return int(sign + digits, 0)
+
+
+_Loader.add_constructor(_TAG + "float", _exact_float)
+_Loader.add_constructor(_TAG + "int", _integer)
 
 
 def _yaml_value(ctx: CallContext, text: str) -> Any:
@@ -168,9 +193,15 @@ def _yaml_value(ctx: CallContext, text: str) -> Any:
         message = f"a document is nested deeper than {MAX_NESTING} levels"
         raise LimitExceeded(message) from None
     except (yaml.YAMLError, ValueError, TypeError, AttributeError) as problem:
-        message = f"yaml: {str(problem).splitlines()[0]}"
-        raise BuiltinError(message) from None
+        raise BuiltinError(_yaml_complaint(problem)) from None
     return _from_yaml(ctx, document, 0)
+
+
+def _yaml_complaint(problem: Exception) -> str:
+    if isinstance(problem, yaml.MarkedYAMLError) and problem.problem_mark is not None:
+        what = "did not find expected node content" if "expected" in (problem.problem or "") else problem.problem
+        return f"yaml: line {problem.problem_mark.line + 1}: {what}"
+    return f"yaml: {str(problem).splitlines()[0]}"
 
 
 def _from_yaml(ctx: CallContext, document: Any, level: int) -> Any:
@@ -206,6 +237,25 @@ def _yaml_key(key: Any) -> str:
     raise BuiltinError(message)
 
 
+class _Dumper(yaml.SafeDumper):
+    """Go's style: lists indented below their key, double quotes, blocks for text of several lines."""
+
+    def increase_indent(self, flow: bool = False, indentless: bool = False) -> Any:  # noqa: ARG002, FBT001, FBT002 - as PyYAML calls it
+        return super().increase_indent(flow, False)  # noqa: FBT003 - as PyYAML calls it
+
+    def choose_scalar_style(self) -> Any:
+        style = super().choose_scalar_style()
+        return '"' if style == "'" else style
+
+
+def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    return dumper.represent_scalar(_TAG + "str", text, style="|" if "\n" in text else None)
+
+
+_restrict(_Dumper)
+_Dumper.add_representer(str, _represent_text)
+
+
 @builtin("yaml.unmarshal", _TEXT, ANY, context=True)
 def yaml_unmarshal(ctx: CallContext, text: str) -> Any:
     """The value of a YAML text."""
@@ -229,7 +279,7 @@ def yaml_marshal(ctx: CallContext, value: Any) -> str:
     """YAML text, keys sorted."""
     text = json_text(value)
     ctx.spend(len(text) >> 1)
-    dumped = yaml.safe_dump(json.loads(text), default_flow_style=False, allow_unicode=True, width=1 << 20)
+    dumped = yaml.dump(json.loads(text), Dumper=_Dumper, default_flow_style=False, allow_unicode=True, width=1 << 20)
     return _announced(ctx, dumped.removesuffix("...\n"))
 
 
@@ -311,8 +361,9 @@ def hex_decode(text: str) -> str:
     try:
         return _text_of(binascii.unhexlify(text))
     except (binascii.Error, ValueError):
-        message = "encoding/hex: invalid byte or odd length"
-        raise BuiltinError(message) from None
+        wrong = next((character for character in text if character not in "0123456789abcdefABCDEF"), "")
+        message = f"invalid byte: U+{ord(wrong):04X} '{wrong}'" if wrong else "odd length hex string"
+        raise BuiltinError(f"encoding/hex: {message}") from None
 
 
 # --- URL queries -----------------------------------------------------------------------------------------------------

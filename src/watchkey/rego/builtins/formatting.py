@@ -11,6 +11,7 @@ from watchkey.rego.values import TRUE, Boolean, number_text, quoted, value_text
 
 _FLAGS: Final = "+-# 0"
 _MAX_WIDTH: Final = 1_000_000
+_EXPONENT_FROM: Final = 6
 
 
 @builtin("trace", (STRING,), BOOLEAN)
@@ -184,7 +185,8 @@ class _Formatted:
 
     def _integer(self, number: int) -> str:
         verb = self.verb
-        if verb in "vd":
+        large = not -(1 << 63) <= number < 1 << 63
+        if verb in "vd" or (large and verb == "s"):
             return self._signed(number, str(abs(number)))
         if verb in "boxX":
             digits = format(abs(number), verb)
@@ -198,7 +200,8 @@ class _Formatted:
             character = chr(number) if 0 <= number < 0x110000 and not 0xD800 <= number < 0xE000 else "\ufffd"  # noqa: PLR2004
             return self._padded("'" + quoted(character)[1:-1].replace("\\\"", '"').replace("'", "\\'") + "'")
         if verb == "U":
-            return self._padded(f"U+{number:04X}")
+            shown = f" '{chr(number)}'" if "#" in self.flags and 0 <= number < 0x110000 and chr(number).isprintable() else ""  # noqa: PLR2004
+            return self._padded(f"U+{number:04X}{shown}")
         return self._bad(number)
 
     def _signed(self, number: int, digits: str, prefix: str = "") -> str:
@@ -214,10 +217,10 @@ class _Formatted:
         if verb not in "vgGeEfF":
             return self._bad(number)
         if verb == "v" or verb in "gG":
-            text = _general(abs(number), self.precision, self.flags, shortest_exponent=21 if verb == "v" else None)
+            text = _general(abs(number), self.precision, self.flags)
             text = text.upper() if verb == "G" else text
         elif verb in "eE":
-            text = _exponent(format(abs(number), f".{6 if self.precision is None else self.precision}{verb}"))
+            text = format(abs(number), f".{6 if self.precision is None else self.precision}{verb}")
         else:
             text = format(abs(number), f".{6 if self.precision is None else self.precision}f")
         negative = number < 0 or (number == 0 and str(number).startswith("-"))
@@ -234,29 +237,24 @@ class _Formatted:
         return text.rjust(self.width, "0" if zero and "0" in self.flags else " ")
 
 
-def _general(number: float, precision: int | None, flags: set[str], *, shortest_exponent: int | None) -> str:
-    """Go's %g: the shortest text that reads back, with an exponent below 1e-4 and from 1e21 (%v) or 1e6-ish (%g)."""
+def _general(number: float, precision: int | None, flags: set[str]) -> str:
+    """Go's %g: the shortest text that reads back, with an exponent below 1e-4 and from 1e6."""
     if precision is not None:
-        return _exponent(format(number, f"{'#' if '#' in flags else ''}.{precision or 1}g"))
+        return (format(number, f"{'#' if '#' in flags else ''}.{precision or 1}g"))
     digits = repr(number)
     mantissa, _, exponent = format(Decimal(digits), "e").partition("e")
     power = int(exponent)
     significant = mantissa.rstrip("0").rstrip(".") if "." in mantissa else mantissa
-    count = len(significant.replace(".", ""))
-    limit = shortest_exponent if shortest_exponent is not None else 21 if count <= 21 else count  # noqa: PLR2004 - Go
-    if power < -4 or power >= max(limit, 0):  # noqa: PLR2004 - Go's bound
-        return _exponent(f"{significant}e{power:+03d}")
+    if power < -4 or power >= _EXPONENT_FROM:  # noqa: PLR2004 - Go's bounds
+        return f"{significant}e{power:+03d}"
     text = format(Decimal(digits), "f")
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
-def _exponent(text: str) -> str:
-    """At least two digits in an exponent, as both languages have them."""
-    return text
-
-
 def _go_type(arg: Any) -> str:
-    return {int: "int", float: "float64"}.get(type(arg), "string")
+    if type(arg) is int:
+        return "int64" if -(1 << 63) <= arg < 1 << 63 else "*big.Int"
+    return "float64" if type(arg) is float else "string"
 
 
 def _plain(arg: Any) -> str:

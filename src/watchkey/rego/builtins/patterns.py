@@ -373,11 +373,13 @@ def _symbols(pattern: str) -> list[_Symbol]:
             allowed = None
         elif character == "[":
             allowed, position = _set_of(pattern, position)
-        elif character in "]+*":
-            raise _invalid(pattern, position)
+        elif character == "]":
+            raise _invalid(pattern, position, "set-close ']' with no preceding '['")
+        elif character in "+*":
+            raise _invalid(pattern, position, f"flag '{character}' must be preceded by a non-flag")
         elif character == "\\":
             if position >= len(pattern):
-                raise _invalid(pattern, position)
+                raise _invalid(pattern, position - 1, "input ends with a \\ (escape) character")
             allowed, position = frozenset(pattern[position]), position + 1
         else:
             allowed = frozenset(character)
@@ -387,8 +389,8 @@ def _symbols(pattern: str) -> list[_Symbol]:
     return found
 
 
-def _invalid(pattern: str, position: int) -> BuiltinError:
-    return BuiltinError(f"input:{pattern[:80]}, pos:{position}, the input provided is invalid")
+def _invalid(pattern: str, position: int, reason: str) -> BuiltinError:
+    return BuiltinError(f"input:{pattern[:80]}, pos:{position}, {reason}: the input provided is invalid")
 
 
 def _set_of(pattern: str, position: int) -> tuple[frozenset[str], int]:
@@ -404,7 +406,7 @@ def _set_of(pattern: str, position: int) -> tuple[frozenset[str], int]:
             escaped = high == "\\"
             high = pattern[position + 1 : position + 2] if escaped else high
             if not previous or not high or (not escaped and high in "]-") or high < previous:
-                raise _invalid(pattern, position)
+                raise _invalid(pattern, position, "range character '-' must stand between two characters in order")
             found.update(chr(code) for code in range(ord(previous), ord(high) + 1))
             position += 2 if escaped else 1
             previous = ""
@@ -416,7 +418,7 @@ def _set_of(pattern: str, position: int) -> tuple[frozenset[str], int]:
             position += 1
         found.add(character)
         previous = character
-    raise _invalid(pattern, position)
+    raise _invalid(pattern, position, "found [ without matching ]")
 
 
 def _intersect(first: list[_Symbol], second: list[_Symbol]) -> bool:

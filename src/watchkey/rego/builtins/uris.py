@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from ipaddress import AddressValueError, IPv6Address
 from typing import Any, Final
 
@@ -21,6 +22,7 @@ _USER_INFO: Final = re.compile(r"[A-Za-z0-9\-._:~!$&'()*+,;=%@]*")
 _UNRESERVED: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.~")
 _HOST: Final = _UNRESERVED | frozenset("!$&'()*+,;=:[]<>\"%")
 _PATH: Final = _UNRESERVED | frozenset("$&+,/:;=@")
+_FRAGMENT: Final = _PATH | frozenset("?!()*")
 
 
 def _escape_error(escape: str) -> BuiltinError:
@@ -47,12 +49,12 @@ def _unescaped(text: str) -> str:
     return raw.decode("utf-8", "replace")
 
 
-def _escaped_path(raw: str) -> str:
-    """A path with every byte escaped that a path need not carry as it is."""
-    if _PATH.issuperset(raw):
+def _escaped(raw: str, plain: frozenset[str]) -> str:
+    """The text with every byte escaped that does not belong to the plain characters."""
+    if plain.issuperset(raw):
         return raw
     return "".join(
-        [c if c in _PATH else "".join([f"%{byte:02X}" for byte in c.encode("utf-8", "surrogatepass")]) for c in raw]
+        [c if c in plain else "".join([f"%{byte:02X}" for byte in c.encode("utf-8", "surrogatepass")]) for c in raw]
     )
 
 
@@ -116,7 +118,8 @@ def _host(scheme: str, host: str) -> str:
     return _checked_host(host)
 
 
-def _authority(scheme: str, authority: str) -> str:
+def _authority(scheme: str, authority: str) -> tuple[str, bool]:
+    """Host and port, and whether there is user information before them."""
     user, at, host = authority.rpartition("@")
     found = _host(scheme, host)
     if at:
@@ -124,7 +127,7 @@ def _authority(scheme: str, authority: str) -> str:
             raise BuiltinError("net/url: invalid userinfo")
         for part in user.split(":", 1):
             _check_escapes(part)
-    return found
+    return found, bool(at)
 
 
 def _split_port(host: str) -> tuple[str, str]:
@@ -137,63 +140,97 @@ def _split_port(host: str) -> tuple[str, str]:
     return host, port
 
 
-def _parsed(text: str) -> dict[str, str]:
-    """The parts of a URI without fragment; parts it does not have are absent or empty."""
+@dataclass(slots=True)
+class Url:
+    """The parts of a URI, with Go's ideas of what they are; a part that is missing is empty."""
+
+    scheme: str = ""
+    opaque: str = ""
+    has_user: bool = False
+    host: str = ""
+    path: str = ""
+    raw_path: str = ""
+    """The path as written, where its usual escaping is another."""
+    query: str = ""
+    empty_query: bool = False
+    omits_host: bool = False
+    fragment: str = ""
+    raw_fragment: str = ""
+
+
+def _parsed(text: str) -> Url:
+    """The parts of a URI without fragment."""
     if _CONTROL.search(text):
         raise BuiltinError("net/url: invalid control character in URL")
     if text == "*":
-        return {"path": "*", "raw_path": "*"}
+        return Url(path="*")
     if text.startswith(":"):
         raise BuiltinError("missing protocol scheme")
     found = _SCHEME.match(text)
-    scheme = found[1].lower() if found else ""
-    rest, _, query = text[found.end() if found else 0 :].partition("?")
-    parts = {"scheme": scheme, "raw_query": query}
+    rest, mark, query = text[found.end() if found else 0 :].partition("?")
+    url = Url(scheme=found[1].lower() if found else "", query=query, empty_query=bool(mark) and not query)
     if not rest.startswith("/"):
-        if scheme:
-            return parts
+        if url.scheme:
+            url.opaque = rest
+            return url
         if ":" in rest.partition("/")[0]:
             raise BuiltinError("first path segment in URL cannot contain colon")
-    if rest.startswith("//") and (scheme or not rest.startswith("///")):
+    if rest.startswith("//") and (url.scheme or not rest.startswith("///")):
         authority, slash, path = rest[2:].partition("/")
-        parts["hostname"], parts["port"] = _split_port(_authority(scheme, authority))
+        url.host, url.has_user = _authority(url.scheme, authority)
         rest = slash + path
+    elif url.scheme and rest.startswith("/"):
+        url.omits_host = True
     _check_escapes(rest)
-    parts["path"] = _unescaped(rest)
-    parts["raw_path"] = parts["path"] if rest == _reescaped(rest) else rest
-    return parts
+    url.path = _unescaped(rest)
+    url.raw_path = "" if rest == _reescaped(rest, _PATH) else rest
+    return url
 
 
-def _reescaped(path: str) -> str:
-    """The path decoded and escaped again, byte by byte, so that it also holds for bytes that are not UTF-8."""
+def _reescaped(part: str, plain: frozenset[str]) -> str:
+    """The part decoded and escaped again, byte by byte, so that it also holds for bytes that are not UTF-8."""
     pieces = []
     at = 0
-    for escape in _ESCAPE.finditer(path):
+    for escape in _ESCAPE.finditer(part):
         octet = chr(int(escape[1], 16))
-        pieces.append(_escaped_path(path[at : escape.start()]))
-        pieces.append(octet if octet in _PATH else f"%{ord(octet):02X}")
+        pieces.append(_escaped(part[at : escape.start()], plain))
+        pieces.append(octet if octet in plain else f"%{ord(octet):02X}")
         at = escape.end()
-    pieces.append(_escaped_path(path[at:]))
+    pieces.append(_escaped(part[at:], plain))
     return "".join(pieces)
 
 
-def _parse(text: str) -> dict[str, str]:
+def split_url(text: str) -> Url:
+    """The parts of a URI; raises BuiltinError in the words of Go's ``net/url``."""
     head, _, fragment = text.partition("#")
     try:
-        parts = _parsed(head)
+        url = _parsed(head)
     except BuiltinError as problem:
         raise BuiltinError(f"parse {quoted(head)}: {problem}") from None
     try:
         _check_escapes(fragment)
     except BuiltinError as problem:
         raise BuiltinError(f"parse {quoted(text)}: {problem}") from None
-    return parts | {"fragment": _unescaped(fragment)}
+    url.fragment = _unescaped(fragment)
+    url.raw_fragment = "" if fragment == _reescaped(fragment, _FRAGMENT) else fragment
+    return url
 
 
 @builtin("uri.parse", (STRING,), object_of(STRING, STRING))
 def parse(text: str) -> Object:
     """Those of scheme, hostname, port, path, raw_path, raw_query and fragment that the URI has."""
-    return Object({name: part for name, part in _parse(text).items() if part})
+    url = split_url(text)
+    hostname, port = _split_port(url.host)
+    parts = {
+        "scheme": url.scheme,
+        "hostname": hostname,
+        "port": port,
+        "path": url.path,
+        "raw_path": url.raw_path or url.path if url.path else "",
+        "raw_query": url.query,
+        "fragment": url.fragment,
+    }
+    return Object({name: part for name, part in parts.items() if part})
 
 
 @builtin("uri.is_valid", (STRING,), BOOLEAN, operands=((),))
@@ -202,7 +239,7 @@ def is_valid(text: Any) -> Boolean:
     if type(text) is not str or not text:
         return boolean(held=False)
     try:
-        _parse(text)
+        split_url(text)
     except BuiltinError:
         return boolean(held=False)
     return boolean(held=True)

@@ -69,31 +69,33 @@ def connect_read_only(path: Path) -> sqlite3.Connection:
     if not path.is_file():
         raise Refused(f"there is no database {path}")
     try:
-        connection = _connect_uri(path, "mode=ro")
         try:
-            _check_kind(connection, path)
+            return _connect_uri(path, "mode=ro")
         except sqlite3.OperationalError:
             # A copy on a medium where the -wal and -shm files cannot be made; safe only when there is no -wal to miss.
-            connection.close()
             if Path(f"{path}-wal").exists():
                 raise
-            connection = _connect_uri(path, "immutable=1")
-            _check_kind(connection, path)
+            return _connect_uri(path, "immutable=1")
     except READ_ERRORS as error:
         raise reading_failed(path, error) from error
-    return connection
 
 
 def reading_failed(path: Path, error: Exception) -> Unavailable | Malformed:
     """Which port error a failed read is: a damaged file will not get better by waiting."""
-    if isinstance(error, sqlite3.OperationalError):
+    if isinstance(error, sqlite3.OperationalError | sqlite3.ProgrammingError):
         return Unavailable(f"cannot read {path}: {error}")
     return Malformed(f"{path} is damaged: {error}")
 
 
 def _connect_uri(path: Path, how: str) -> sqlite3.Connection:
     uri = f"{path.absolute().as_uri()}?{how}"
-    return sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=BUSY_MS / 1000)
+    connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=BUSY_MS / 1000)
+    try:
+        _check_kind(connection, path)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 def _check_kind(connection: sqlite3.Connection, path: Path) -> None:

@@ -1,0 +1,77 @@
+"""`watchkey serve`: the service in the foreground, as a process manager or a container wants it."""
+
+import sys
+
+import click
+import msgspec
+
+from watchkey import wiring
+from watchkey.entrypoints.cli.output import Globals, examples, pass_globals, printable
+from watchkey.entrypoints.http.event_log import install
+from watchkey.entrypoints.http.limits import Limits
+from watchkey.entrypoints.http.running import run
+from watchkey.entrypoints.http.running import serve as serve_http
+from watchkey.entrypoints.http.server import Listener, Tls
+from watchkey.model.errors import Malformed, Refused
+from watchkey.settings import Settings, find, load_settings
+
+
+@examples(
+    ("watchkey serve", "with ./watchkey.yaml, on 127.0.0.1:8181 unless it says otherwise"),
+    ("watchkey --config /etc/watchkey/watchkey.yaml serve", "another configuration"),
+    ("watchkey serve --port 0", "on a free port, which is printed"),
+    ("watchkey serve 2>> watchkey.log", "the events, one JSON object a line, into a file"),
+)
+@click.command()
+@click.option("--port", type=click.IntRange(0, 65535), help="Listen on this port instead of the configured one.")
+@pass_globals
+def serve(globals_: Globals, *, port: int | None) -> None:
+    """Answer over HTTP until SIGTERM or Ctrl-C.
+
+    Progress goes to standard output, events as JSON lines to standard error. Exit code 0 after an orderly end, 2 for a
+    configuration that cannot be served, 3 when something it needs is not to be had (the port, the audit log).
+    """
+    settings = load_settings(find(globals_.config))
+    listener, limits = listener_of(settings, port), limits_of(settings)
+    try:
+        listener.refuse_unsafe()
+    except Refused as error:
+        raise click.UsageError(str(error)) from None
+    install(sys.stderr)
+    run(_serve(settings, listener, limits))
+
+
+async def _serve(settings: Settings, listener: Listener, limits: Limits) -> None:
+    try:
+        service = wiring.build(settings)
+    except Malformed as error:
+        raise click.UsageError(str(error)) from None
+    await serve_http(service, service, listener, limits, _say)
+
+
+def listener_of(settings: Settings, port: int | None) -> Listener:
+    """The configured listener; a port of the command line stands instead of port and socket file."""
+    http = settings.http
+    tls = None
+    if http.certificate is not None and http.key is not None:
+        client_ca = None if http.client_ca is None else str(http.client_ca)
+        tls = Tls(certificate=str(http.certificate), key=str(http.key), client_ca=client_ca)
+    listener = Listener(
+        host=http.section.host,
+        port=http.section.port,
+        unix_socket=None if http.unix_socket is None else str(http.unix_socket),
+        tls=tls,
+        insecure=http.section.insecure,
+    )
+    return listener if port is None else msgspec.structs.replace(listener, port=port, unix_socket=None)
+
+
+def limits_of(settings: Settings) -> Limits:
+    """The configured limits. Raises `ConfigError`."""
+    return Limits() if settings.http.limits is None else settings.convert(settings.http.limits, Limits)
+
+
+def _say(line: str) -> None:
+    # Names of sources and texts of providers come from outside.
+    click.echo(printable(line))
+    sys.stdout.flush()

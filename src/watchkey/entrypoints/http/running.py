@@ -1,0 +1,123 @@
+"""The service from its first listener to its orderly end: what it says meanwhile, and which signals end it."""
+
+import asyncio
+import contextlib
+import logging
+import resource
+import signal
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Final, TypeVar
+
+from watchkey.entrypoints.http.app import App, Service
+from watchkey.entrypoints.http.limits import Limits
+from watchkey.entrypoints.http.server import HttpServer, Listener
+
+log = logging.getLogger("watchkey.http")
+
+_LOOK_EVERY: Final = 0.1
+"""Seconds between two looks at whether the first reads are done."""
+_SPARE_FILES: Final = 256
+"""Open files besides connections: the audit log, connections to sources."""
+
+Say = Callable[[str], None]
+_T = TypeVar("_T")
+
+
+def run(main: Coroutine[Any, Any, _T]) -> _T:
+    """Run to the end on the fastest event loop there is."""
+    with asyncio.Runner(loop_factory=_fastest_loop()) as runner:
+        return runner.run(main)
+
+
+async def serve(
+    service: Service, around: AbstractAsyncContextManager[object], listener: Listener, limits: Limits, say: Say
+) -> None:
+    """Serve until SIGTERM or SIGINT, then let the requests under way end. A second signal ends it at once.
+
+    `around` is entered before the first request and left after the last: it starts and stops the reading of sources.
+    Raises `Refused` for a listener that is unsafe or cannot be had.
+    """
+    listener.refuse_unsafe()
+    _allow_files(limits.connections_max + _SPARE_FILES)
+    async with around, _stopping_on_signals() as stop:
+        app = App(service, limits)
+        server = HttpServer(app, service.clock)
+        app.metrics.connections = server.connections
+        async with server.serving([listener]):
+            for url in server.urls:
+                log.info("http.listening", extra={"address": url})
+                say(f"listening on {url}")
+            progress = asyncio.get_running_loop().create_task(tell_first_reads(service, say))
+            await stop.wait()
+            progress.cancel()
+            log.info("http.stopping", extra={"count": len(server.connections.open)})
+            say("stopping: the requests under way are answered")
+    log.info("http.stopped")
+
+
+async def tell_first_reads(service: Service, say: Say) -> None:
+    """Say for each source when its first complete roster is there, and why not yet."""
+    waiting = dict.fromkeys(service.source_names, "")
+    if not waiting:
+        say("no source is configured: only what needs no fact can be allowed")
+    for name in waiting:
+        say(f"source {name}: reading")
+    while waiting:
+        held = service.rosters.held()
+        for name, told in list(waiting.items()):
+            if name in held:
+                del waiting[name]
+                roster = held[name].index.roster
+                age = max(0.0, service.clock.monotonic() - held[name].read_at)
+                log.info("source.ready", extra={"source": name, "revision": held[name].revision, "seconds": age})
+                say(
+                    f"source {name}: complete, {len(roster.people)} people, {len(roster.shifts)} shifts, "
+                    f"{len(roster.incidents)} incidents, revision {held[name].revision}, read {age:.0f} s ago"
+                )
+            elif (why := service.sync.last_error(name)) and why != told:
+                waiting[name] = why
+                say(f"source {name}: not yet, {why}")
+        if waiting:
+            await service.clock.sleep(_LOOK_EVERY)
+    log.info("http.ready")
+    say("ready")
+
+
+@contextlib.asynccontextmanager
+async def _stopping_on_signals() -> AsyncIterator[asyncio.Event]:
+    loop, stop = asyncio.get_running_loop(), asyncio.Event()
+    signals = (signal.SIGTERM, signal.SIGINT)
+
+    def end() -> None:
+        stop.set()
+        for each in signals:
+            loop.remove_signal_handler(each)
+
+    for each in signals:
+        loop.add_signal_handler(each, end)
+    try:
+        yield stop
+    finally:
+        for each in signals:
+            loop.remove_signal_handler(each)
+
+
+def _allow_files(wanted: int) -> None:
+    """Raise the soft limit of open files as far as is needed and permitted."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    unlimited = resource.RLIM_INFINITY
+    aim = wanted if hard == unlimited else min(wanted, hard)
+    if soft != unlimited and soft < aim:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (aim, hard))
+    if aim < wanted:
+        log.warning("http.few_files", extra={"count": aim})
+
+
+def _fastest_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    try:
+        import uvloop  # noqa: PLC0415 -- not there on every platform
+    except ImportError:
+        return None
+    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return factory

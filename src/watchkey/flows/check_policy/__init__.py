@@ -1,0 +1,6 @@
+"""The check of a policy: `check` is the use case, `sight` how the traps see a policy, `traps_*` the traps themselves."""
+
+from watchkey.flows.check_policy.check import DIALECTS, RULES, Report, check_policy, host_functions, rego_dialect
+from watchkey.flows.check_policy.findings import Finding, Severity
+
+__all__ = ["DIALECTS", "RULES", "Finding", "Report", "Severity", "check_policy", "host_functions", "rego_dialect"]

@@ -1,0 +1,50 @@
+"""The Rego policy language: compile once, evaluate often.
+
+    policy = compile_modules({"authz.rego": text})
+    query = policy.query("data.authz.decision")
+    data = freeze({"roster": ...})                      # made once, swapped without a rebuild
+    result = query.evaluate({"subject": ...}, data, now_ns=now)
+    result.defined, result.json()
+
+A policy that cannot be used raises RegoErrors (every problem with file, line, column and a caret); an evaluation that
+ends without an answer raises EvaluationError, of which LimitExceeded says that a bound was reached.
+"""
+
+from watchkey.rego.builtins import BuiltinError
+from watchkey.rego.errors import EvaluationError, LimitExceeded, Location, MalformedValue, RegoError, RegoErrors
+from watchkey.rego.policy import (
+    Data,
+    Dialect,
+    HostFunction,
+    Limits,
+    Policy,
+    Query,
+    Result,
+    compile_modules,
+    freeze,
+)
+from watchkey.rego.source import normalise_spaces
+from watchkey.rego.values import UNDEFINED, from_json, to_json
+
+__all__ = [
+    "UNDEFINED",
+    "BuiltinError",
+    "Data",
+    "Dialect",
+    "EvaluationError",
+    "HostFunction",
+    "LimitExceeded",
+    "Limits",
+    "Location",
+    "MalformedValue",
+    "Policy",
+    "Query",
+    "RegoError",
+    "RegoErrors",
+    "Result",
+    "compile_modules",
+    "freeze",
+    "from_json",
+    "normalise_spaces",
+    "to_json",
+]

@@ -1,0 +1,53 @@
+"""Every series starts at zero and counts what happened."""
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.builders import SOURCE
+from tests.entrypoints.http.house import ASK, House, call
+from watchkey.entrypoints.http.metrics import Metrics
+from watchkey.model.access import Reason
+
+
+def samples(text: bytes) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+    return {
+        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+        for family in text_string_to_metric_families(text.decode())
+        for sample in family.samples
+    }
+
+
+def test_all_reasons_routes_and_outcomes_are_there_at_zero() -> None:
+    metrics = Metrics(House())
+    metrics.start(["decide"])
+    found = samples(metrics.text())
+    for reason in Reason:
+        outcome = "allow" if reason in {Reason.ON_CALL, Reason.RESPONDING, Reason.NO_FACT_NEEDED} else "deny"
+        assert found["watchkey_decisions_total", (("outcome", outcome), ("reason", reason.value))] == 0
+    for status in ("200", "401", "429", "500"):
+        assert found["watchkey_http_requests_total", (("route", "decide"), ("status", status))] == 0
+    assert found["watchkey_webhooks_total", (("outcome", "accepted"), ("source", SOURCE))] == 0
+    assert found["watchkey_decision_seconds_count", ()] == 0
+    assert found["watchkey_roster_complete", (("source", SOURCE),)] == 1
+
+
+def test_they_count(house: House) -> None:
+    call(house, "POST", "/v1/decide", ASK)
+    call(house, "POST", "/v1/decide", {**ASK, "subject": {"id": "carol"}})
+    call(house, "POST", "/v1/decide", ASK, who=None)
+    found = samples(call(house, "GET", "/metrics").body)
+    assert found["watchkey_decisions_total", (("outcome", "allow"), ("reason", "on_call"))] == 1
+    assert found["watchkey_decisions_total", (("outcome", "deny"), ("reason", "not_on_call"))] == 1
+    assert found["watchkey_http_requests_total", (("route", "decide"), ("status", "200"))] == 2
+    assert found["watchkey_http_requests_total", (("route", "decide"), ("status", "401"))] == 1
+    assert found["watchkey_decision_seconds_count", ()] == 2
+    assert found["watchkey_http_connections", ()] == 1
+    assert found["watchkey_roster_revision", (("source", SOURCE),)] == 1
+
+
+def test_the_buckets_of_the_histogram_add_up(house: House) -> None:
+    for name in ("alice", "bob", "carol"):
+        call(house, "POST", "/v1/decide", {**ASK, "subject": {"id": name}})
+    found = samples(call(house, "GET", "/metrics").body)
+    buckets = [value for (name, _), value in found.items() if name == "watchkey_decision_seconds_bucket"]
+    assert buckets == sorted(buckets)
+    assert buckets[-1] == 3

@@ -1,0 +1,88 @@
+"""A real PostgreSQL for the live tests, one for all of them; without one they are skipped with a line that says so."""
+
+import datetime
+import ipaddress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from tests.live.house import LiveHouse, RealClock, prepare
+from watchkey.simulator.postgres_server import NoPostgres, PostgresServer
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A certificate for `localhost` and 127.0.0.1 that vouches for itself."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = RealClock().now()
+    names: list[x509.GeneralName] = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(minutes=5))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    folder = tmp_path_factory.mktemp("tls")
+    certificate_file, key_file = folder / "cert.pem", folder / "key.pem"
+    certificate_file.write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    key_file.write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    return certificate_file, key_file
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[PostgresServer]:
+    with ExitStack() as stack:
+        try:
+            running = stack.enter_context(PostgresServer(settings={"max_prepared_transactions": "4"}))
+        except NoPostgres as error:
+            pytest.skip(f"live tests need a PostgreSQL server: {error}")
+        prepare(running)
+        yield running
+
+
+@pytest.fixture(scope="session")
+def tls_server(certificate: tuple[Path, Path]) -> Iterator[PostgresServer]:
+    """Another one that talks TLS."""
+    with ExitStack() as stack:
+        try:
+            made = PostgresServer(settings={"ssl_cert_file": "../cert.pem", "ssl_key_file": "../key.pem"}, is_tls=True)
+            made.place("cert.pem", certificate[0].read_bytes())
+            made.place("key.pem", certificate[1].read_bytes())
+            running = stack.enter_context(made)
+        except NoPostgres as error:
+            pytest.skip(f"live tests need a PostgreSQL server: {error}")
+        prepare(running)
+        yield running
+
+
+@pytest.fixture
+def open_house(server: PostgresServer, tmp_path: Path) -> Iterator[Callable[..., LiveHouse]]:
+    """Make gateways that are closed after the test."""
+    with ExitStack() as stack:
+
+        def make(**changes: Any) -> LiveHouse:
+            return stack.enter_context(LiveHouse(changes.pop("server", server), tmp_path, **changes))
+
+        yield make
+
+
+@pytest.fixture
+def house(open_house: Callable[..., LiveHouse]) -> LiveHouse:
+    """One in clear on loopback, with statements recorded."""
+    return open_house()

@@ -1,0 +1,94 @@
+"""A gateway in a process of its own, for what must not share ours: kill -9 and the benchmarks."""
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from datetime import timedelta
+from pathlib import Path
+
+from tests.live.house import ALICE, LiveHouse
+from watchkey.entrypoints.pg_gateway.gateway import Trace
+from watchkey.flows.guard_session import GuardRules
+from watchkey.simulator.postgres_server import PostgresServer
+
+MANY = GuardRules(sessions_per_person_max=3000, sessions_max=3000, reserve=0, linger=timedelta(seconds=60))
+
+
+class GatewayProcess:
+    """A running gateway that lets alice in. It ends when its standard input does."""
+
+    def __init__(self, server: PostgresServer, trace: str = "statements", *, ttl: float = 3600) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "tests.live.gateway_process", str(server.folder), str(server.port), trace, str(ttl)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        port, self.token = self._line().split()
+        self.port = int(port)
+
+    def ask(self, line: str) -> str:
+        """Send a command, `end SECONDS` or `rss`, and return the answer."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(line + "\n")
+        self.process.stdin.flush()
+        return self._line()
+
+    def kill(self) -> None:
+        """As the kernel's out-of-memory killer would."""
+        self.process.kill()
+        self._reap()
+
+    def stop(self) -> None:
+        """In order."""
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        self._reap()
+
+    def _reap(self) -> None:
+        self.process.wait(60)
+        for stream in (self.process.stdin, self.process.stdout):
+            if stream is not None and not stream.closed:
+                stream.close()
+
+    def _line(self) -> str:
+        assert self.process.stdout is not None
+        return self.process.stdout.readline().strip()
+
+
+def main(arguments: Sequence[str]) -> None:
+    folder, port, trace, ttl = arguments
+    server = PostgresServer.at(Path(folder), int(port))
+    with tempfile.TemporaryDirectory() as scratch:
+        house = LiveHouse(server, Path(scratch), trace=Trace(trace), rules=MANY, sessions_per_lease_max=3000)
+        with house:
+            house.watch.ttl = timedelta(seconds=float(ttl))
+            house.watch.allow(ALICE, "read", "write")
+            print(house.port, house.token(ALICE), flush=True)
+            for line in sys.stdin:
+                print(_obey(house, line.split()), flush=True)
+
+
+def _obey(house: LiveHouse, words: Sequence[str]) -> float | int:
+    match words:
+        case ["end", seconds]:
+            at = house.clock.now() + timedelta(seconds=float(seconds))
+            house.watch.allow(ALICE, "read", "write", until=at)
+            house.sync_guard()
+            return at.timestamp()
+        case ["rss"]:
+            return resident(os.getpid())
+        case _:
+            raise ValueError(words)
+
+
+def resident(pid: int) -> int:
+    """Resident memory in KiB."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS"):
+            return int(line.split()[1])
+    return 0
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

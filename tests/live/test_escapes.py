@@ -1,0 +1,265 @@
+"""Ways out of the account, each tried on a real server: none leads to another identity, and none leaves a trace unreported.
+
+The catalogues are compared before and after; what a lease left behind must be in the report.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from typing import Any
+
+import psycopg
+import pytest
+
+from tests.live.house import ALICE, LiveHouse
+from tests.live.test_sessions_end import accounts, until
+from watchkey.model.lease import LeaseState
+from watchkey.simulator.postgres_server import PostgresServer
+
+CATALOGUES = """
+SELECT 'role ' || rolname || ' ' || rolsuper || rolcreaterole || rolcanlogin FROM pg_roles
+UNION ALL SELECT 'member ' || roleid::regrole || ' ' || member::regrole FROM pg_auth_members
+UNION ALL SELECT 'function ' || oid::regprocedure || ' ' || proowner::regrole || prosecdef FROM pg_proc WHERE oid >= 16384
+UNION ALL SELECT 'table ' || oid::regclass || ' ' || relowner::regrole || coalesce(relacl::text, '') FROM pg_class
+  WHERE oid >= 16384 AND relkind IN ('r', 'v', 'm', 'S')
+UNION ALL SELECT 'default ' || defaclrole::regrole || defaclacl::text FROM pg_default_acl
+UNION ALL SELECT 'schema ' || nspname || ' ' || nspowner::regrole || coalesce(nspacl::text, '') FROM pg_namespace
+  WHERE nspname NOT LIKE 'pg\\_t%'
+UNION ALL SELECT 'trigger ' || tgname FROM pg_trigger WHERE NOT tgisinternal
+UNION ALL SELECT 'setting ' || coalesce(setrole::regrole::text, '') || setconfig::text FROM pg_db_role_setting
+UNION ALL SELECT 'large object ' || oid || lomowner::regrole FROM pg_largeobject_metadata
+UNION ALL SELECT 'extension ' || extname FROM pg_extension
+ORDER BY 1
+"""
+
+
+@pytest.fixture
+def alice(house: LiveHouse) -> Iterator[psycopg.Connection[Any]]:
+    house.watch.allow(ALICE, "read", "write")
+    with closing(psycopg.connect(house.dsn(ALICE), autocommit=True)) as db:
+        yield db
+
+
+def catalogues(server: PostgresServer) -> list[str]:
+    return server.sql(CATALOGUES, "orders").splitlines()
+
+
+REFUSED = [
+    "SET SESSION AUTHORIZATION postgres",
+    "SET ROLE postgres",
+    "SET ROLE watchkey_manager",
+    "SELECT set_config('role', 'postgres', false)",
+    "SELECT set_config('session_authorization', 'postgres', false)",
+    "DO $$ BEGIN EXECUTE 'set role ' || 'postgres'; END $$",
+    "COPY orders TO PROGRAM 'id'",
+    "COPY orders FROM PROGRAM 'id'",
+    "COPY orders TO '/tmp/watchkey-escape'",
+    "COPY orders FROM '/etc/passwd'",
+    "SELECT pg_read_file('/etc/passwd')",
+    "SELECT pg_ls_dir('/')",
+    "SELECT lo_export(lo_from_bytea(0, 'x'), '/tmp/watchkey-escape')",
+    "SELECT lo_import('/etc/passwd')",
+    "CREATE EXTENSION dblink",
+    "CREATE EXTENSION postgres_fdw",
+    "CREATE EXTENSION file_fdw",
+    "SELECT dblink_connect('dbname=orders user=postgres')",
+    "CREATE ROLE mine LOGIN",
+    "ALTER ROLE CURRENT_USER SUPERUSER",
+    "ALTER ROLE CURRENT_USER CREATEROLE",
+    "ALTER ROLE CURRENT_USER VALID UNTIL 'infinity'",
+    "ALTER ROLE CURRENT_USER CONNECTION LIMIT -1",
+    "ALTER ROLE CURRENT_USER LOGIN",
+    "ALTER ROLE orders_read LOGIN",
+    "ALTER ROLE watchkey_manager PASSWORD 'x'",
+    "GRANT orders_write TO orders_read",
+    "GRANT postgres TO CURRENT_USER",
+    "GRANT pg_execute_server_program TO CURRENT_USER",
+    "COMMENT ON ROLE orders_read IS 'x'",
+    "DO $$ BEGIN EXECUTE format('COMMENT ON ROLE %I IS %L', current_user, '{}'); END $$",
+    "SELECT * FROM secrets",
+    "SELECT * FROM pg_authid",
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'watchkey_manager' LIMIT 1",
+    "SELECT pg_reload_conf()",
+    "ALTER SYSTEM SET log_statement = 'none'",
+    "SET log_statement = 'none'",
+    "CREATE LANGUAGE plpython3u",
+    "CREATE FUNCTION f() RETURNS int LANGUAGE c AS 'libc', 'system'",
+    "CREATE EVENT TRIGGER e ON ddl_command_end EXECUTE FUNCTION pg_notify()",
+    "CREATE PUBLICATION p FOR ALL TABLES",
+    "CREATE SUBSCRIPTION s CONNECTION 'dbname=orders' PUBLICATION p",
+    "ALTER TABLE orders DISABLE TRIGGER ALL",
+    "ALTER DATABASE orders SET role = 'postgres'",
+    "ALTER DEFAULT PRIVILEGES FOR ROLE postgres GRANT SELECT ON TABLES TO PUBLIC",
+    "CREATE SCHEMA mine",
+    "DROP TABLE orders",
+]
+
+
+def test_what_must_be_refused_is_refused_and_nothing_stays(
+    alice: psycopg.Connection[Any], house: LiveHouse, server: PostgresServer
+) -> None:
+    before = catalogues(server)
+    for statement in REFUSED:
+        with pytest.raises(psycopg.Error):
+            alice.execute(statement)
+        assert alice.execute("SELECT session_user = current_user").fetchone() == (True,), statement
+    assert catalogues(server) == before
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "RESET ROLE", "RESET SESSION AUTHORIZATION", "RESET ALL", "DISCARD ALL", "SET ROLE NONE",
+        "SET SESSION AUTHORIZATION DEFAULT", "SELECT set_config('role', 'none', false)",
+        "DO $$ BEGIN EXECUTE 'reset ' || 'role'; END $$",
+        "BEGIN; SET LOCAL ROLE orders_read; ROLLBACK",
+        "SET ROLE orders_write; RESET ROLE",
+    ],
+)  # fmt: skip
+def test_going_back_leads_to_the_persons_own_account_and_no_further(
+    alice: psycopg.Connection[Any], statement: str
+) -> None:
+    alice.execute(statement)
+    ((session, current),) = alice.execute("SELECT session_user, current_user").fetchall()
+    assert session == current
+    assert session.startswith("wk_alice_")
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        alice.execute("SELECT * FROM secrets")
+
+
+def end_of_lease(house: LiveHouse) -> None:
+    house.watch.take(ALICE)
+    house.sync_guard()
+
+
+def test_a_function_left_behind_is_reported_and_keeps_the_dead_role_from_going(
+    alice: psycopg.Connection[Any], house: LiveHouse, server: PostgresServer
+) -> None:
+    (name,) = alice.execute("SELECT session_user").fetchone() or ("",)
+    alice.execute(
+        "CREATE FUNCTION public.peek() RETURNS SETOF orders LANGUAGE sql SECURITY DEFINER AS 'SELECT * FROM orders'"
+    )
+    alice.execute("GRANT EXECUTE ON FUNCTION public.peek() TO PUBLIC")
+    end_of_lease(house)
+    try:
+        assert until(lambda: bool(house.noted("lease.stuck")))
+        note = house.noted("lease.stuck")[-1]
+        assert any("security_definer in orders: function public.peek()" in item for item in note.fields["residue"])
+        (held,) = house.guard.held
+        assert held.state is LeaseState.STUCK
+        # the role that is left can do nothing: no login, no rights, so the function reads nothing either
+        assert server.sql(f"SELECT rolcanlogin FROM pg_roles WHERE rolname = '{name}'") == "f"
+        with pytest.raises(RuntimeError, match="permission denied for table orders"):
+            server.sql("SET ROLE orders_read; SELECT * FROM peek()", "orders")
+    finally:
+        server.sql("DROP FUNCTION public.peek()", "orders")
+    # once a person has cleared it, the retry that never ends takes the role away
+    assert until(lambda: accounts(server) == "")
+    assert until(lambda: bool(house.noted("lease.ended")))
+
+
+def test_what_was_made_in_a_groups_name_is_reported_too(
+    alice: psycopg.Connection[Any], house: LiveHouse, server: PostgresServer
+) -> None:
+    alice.execute("SET ROLE orders_write")
+    alice.execute(
+        "CREATE FUNCTION public.back_door() RETURNS SETOF orders LANGUAGE sql SECURITY DEFINER AS 'SELECT * FROM orders'"
+    )
+    end_of_lease(house)
+    try:
+        assert until(lambda: bool(house.noted("lease.ended")))
+        residue = house.noted("lease.ended")[-1].fields["residue"]
+        assert any(
+            "security_definer in orders: public.back_door()" in item and "not its own" in item for item in residue
+        )
+    finally:
+        server.sql("DROP FUNCTION public.back_door()", "orders")
+
+
+def test_plain_leftovers_go_to_who_is_configured_but_code_never_does(
+    open_house: Callable[..., LiveHouse], server: PostgresServer
+) -> None:
+    server.sql(
+        "CREATE ROLE leftovers NOLOGIN; GRANT leftovers TO watchkey_manager; GRANT CREATE ON SCHEMA public TO leftovers",
+        "orders",
+    )
+    house = open_house(reassign_to="leftovers")
+    house.watch.allow(ALICE, "read", "write")
+    try:
+        with psycopg.connect(house.dsn(ALICE), autocommit=True) as db:
+            db.execute("CREATE TABLE public.scratch (i int)")
+            end_of_lease(house)
+            assert until(lambda: accounts(server) == "")
+        assert server.sql("SELECT relowner::regrole FROM pg_class WHERE relname = 'scratch'", "orders") == "leftovers"
+        house.watch.allow(ALICE, "read", "write")
+        with psycopg.connect(house.dsn(ALICE), autocommit=True) as db:
+            db.execute("CREATE VIEW public.window AS SELECT * FROM orders")
+            end_of_lease(house)
+            assert until(lambda: bool(house.noted("lease.stuck")))
+        assert "would run with more rights" in house.noted("lease.stuck")[-1].fields["blocked_by"]
+        assert server.sql("SELECT relowner::regrole FROM pg_class WHERE relname = 'window'", "orders").startswith(
+            "wk_alice"
+        )
+        server.sql("DROP VIEW public.window", "orders")
+        assert until(lambda: accounts(server) == "")
+    finally:
+        server.sql(
+            "DROP VIEW IF EXISTS public.window; DROP TABLE IF EXISTS public.scratch; DROP OWNED BY leftovers", "orders"
+        )
+        server.sql("DROP ROLE leftovers")
+
+
+def test_a_prepared_transaction_is_reported_as_what_it_is(
+    alice: psycopg.Connection[Any], house: LiveHouse, server: PostgresServer
+) -> None:
+    alice.execute("BEGIN")
+    alice.execute("INSERT INTO orders (what) VALUES ('prepared to stay')")
+    alice.execute("PREPARE TRANSACTION 'sleeper'")
+    end_of_lease(house)
+    try:
+        assert until(lambda: bool(house.noted("lease.stuck")))
+        assert any(
+            "prepared_transaction in orders: sleeper" in item
+            for item in house.noted("lease.stuck")[-1].fields["residue"]
+        )
+    finally:
+        server.sql("ROLLBACK PREPARED 'sleeper'", "orders")
+    assert until(lambda: accounts(server) == "")
+
+
+@pytest.mark.parametrize(
+    ("group", "why"),
+    [
+        ("CREATE ROLE bad NOLOGIN SUPERUSER", "reaches the superuser bad"),
+        ("CREATE ROLE bad NOLOGIN CREATEROLE", "may make roles"),
+        ("CREATE ROLE bad NOLOGIN IN ROLE pg_execute_server_program", "reaches pg_execute_server_program"),
+        ("CREATE ROLE bad NOLOGIN IN ROLE watchkey_manager", "reaches the management account"),
+    ],
+)
+def test_a_group_that_leads_out_is_never_granted(
+    open_house: Callable[..., LiveHouse], server: PostgresServer, group: str, why: str
+) -> None:
+    server.sql(group)
+    try:
+        house = open_house(groups={"read": ["orders_read", "bad"], "write": ["orders_write"]})
+        house.watch.allow(ALICE, "read")
+        with pytest.raises(psycopg.OperationalError, match="cannot be prepared for you"):
+            psycopg.connect(house.dsn(ALICE))
+        assert why in house.noted("lease.not_granted")[-1].fields["error"]
+        assert until(lambda: accounts(server) == "")
+    finally:
+        server.sql("DROP ROLE bad")
+
+
+def test_a_password_of_ones_own_ends_with_the_lease(
+    alice: psycopg.Connection[Any], house: LiveHouse, server: PostgresServer
+) -> None:
+    (name,) = alice.execute("SELECT session_user").fetchone() or ("",)
+    alice.execute("ALTER ROLE CURRENT_USER PASSWORD 'mine'")
+    around = psycopg.connect(
+        f"host=127.0.0.1 port={server.port} dbname=orders user={name} password=mine", autocommit=True
+    )
+    end_of_lease(house)
+    assert until(lambda: accounts(server) == "")
+    with pytest.raises(psycopg.OperationalError):
+        around.execute("SELECT 1")
+    around.close()
