@@ -131,6 +131,17 @@ def test_a_status_becomes_the_error_that_fits(status: int, kind: type[PortError]
     assert "canary" not in text
 
 
+def test_the_environment_redirects_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login somebody password else\n")
+    monkeypatch.setenv("NETRC", str(netrc))
+    for name in ("http_proxy", "HTTP_PROXY", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    assert isinstance(asked(answer()), Answer)
+
+
 def test_a_redirect_is_not_followed() -> None:
     async def once() -> None:
         async with scripted([answer(302, b"", "Location: /elsewhere\r\n")]) as server:

@@ -434,6 +434,7 @@ def audit_store(settings: Settings) -> SqliteStore:
     config = sqlite.Config(
         path=str(storage.path),
         key=sqlite.read_key(storage.key_file),
+        checkpoint="" if storage.checkpoint_file is None else str(storage.checkpoint_file),
         checkpoint_interval=storage.section.checkpoint_interval,
     )
     return sqlite.build(config, name="sqlite", clock=SystemClock())

@@ -60,7 +60,7 @@ def test_without_callers_nobody_is_let_in() -> None:
 
 def test_one_token_for_two_callers_is_refused_at_the_start() -> None:
     callers = ((GATEWAY, (hash_token(FIRST),)), (PROXY, (hash_token(FIRST),)))
-    with pytest.raises(Refused, match="proxy.*already in use"):
+    with pytest.raises(Refused, match=r"proxy.*already in use"):
         build(Config(callers=callers), name="callers", clock=DrivenClock())
 
 

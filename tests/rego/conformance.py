@@ -139,7 +139,7 @@ def _evaluate(case: Case) -> tuple[Any, ...]:
     result = query.evaluate(
         document,
         freeze(content.get("data") or {}),
-        now_ns=1_700_000_000_000_000_000,
+        now_ns=1_764_000_000_000_000_000,
         seed=b"conformance",
         limits=_LIMITS,
         strict_builtin_errors=bool(content.get("strict_error")),

@@ -26,6 +26,7 @@ from watchkey.simulator import (
 )
 from watchkey.simulator.sample import fill
 from watchkey.simulator.world import backdate
+from watchkey.sources import pagerduty
 from watchkey.sources.pagerduty import Config, PagerDuty, build
 
 NOW = datetime(2026, 7, 1, 12, 0, tzinfo=UTC)
@@ -457,6 +458,17 @@ def test_the_level_follows_the_escalation_and_not_a_direct_assignment() -> None:
     play(test)
 
 
+def test_somebody_on_two_levels_does_not_count_as_the_higher_one() -> None:
+    async def test(rig: Rig) -> None:
+        rig.world.add_policy("EBOTH", "Both", [Rule(users=["PBOB"]), Rule(users=["PBOB"]), Rule(users=["PCAROL"])])
+        rig.world.add_service("SVBOTH", "Both", "EBOTH")
+        rig.world.trigger("SVBOTH")
+        [found] = (await rig.fetch()).incidents
+        assert found.escalation_level == 1
+
+    play(test)
+
+
 # Both kinds of schedules, and where a turn comes from
 
 
@@ -497,11 +509,13 @@ def test_a_schedule_without_a_policy_is_read_when_it_is_named(kind: str) -> None
             rig.world.add_schedule(LayeredSchedule(id="SALONE", name="Alone", layers=layers))
             schedule, people = "SALONE", {"PCAROL"}
         assert not [shift for shift in (await rig.fetch()).shifts if shift.schedule == schedule]
-        roster = await rig.fetch(schedules=(schedule, "SPRIMARY"))
+        roster = await rig.fetch(2 * DAY, schedules=(schedule, "SPRIMARY"))
         alone = [shift for shift in roster.shifts if shift.schedule == schedule]
         assert {shift.person for shift in alone if shift.covers(NOW)} == people
+        tomorrow = {shift.person for shift in alone if shift.covers(NOW + 25 * HOUR)}
+        assert tomorrow == {"PALICE"}
         assert {(shift.policy, shift.level) for shift in alone} == {(None, None)}
-        assert len(shifts_of(roster, "PBOB", "SPRIMARY")) == 1
+        assert len([shift for shift in shifts_of(roster, "PBOB", "SPRIMARY") if shift.covers(NOW)]) == 1
 
     play(test)
 
@@ -580,6 +594,39 @@ def test_audit_records_that_may_not_be_read_leave_the_creator_unknown() -> None:
         [shift] = shifts_of(roster, "PCAROL", "SPRIMARY")
         assert shift.provenance is Provenance.SELF_OVERRIDE
         assert "audit records are not readable" in source.notes[0]
+
+    play(test)
+
+
+@pytest.mark.parametrize(
+    ("record", "creator"),
+    [
+        ({}, "PMANAGER"),
+        ({"action": "update"}, None),
+        ({"action": "delete"}, None),
+        ({"actors": [{"id": "PMANAGER", "type": "user_reference"}, {"id": "PBOB", "type": "user_reference"}]}, None),
+        ({"actors": [{"id": "K", "type": "api_key_reference"}]}, None),
+        ({"actors": None}, None),
+        ({"details": None}, None),
+        ({"details": {"resource": {"id": "OTHER", "type": "override_reference"}}}, None),
+    ],
+)
+def test_only_a_record_of_one_persons_making_names_a_creator(record: dict[str, Any], creator: str | None) -> None:
+    row = {
+        "id": "R",
+        "action": "create",
+        "root_resource": {"id": "SPRIMARY", "type": "schedule_reference"},
+        "actors": [{"id": "PMANAGER", "type": "user_reference"}],
+        "details": {"resource": {"id": "QO1", "type": "override_reference"}},
+    } | record
+
+    async def test(rig: Rig) -> None:
+        creators: dict[str, Any] = {}
+        source = rig.source()
+        span = pagerduty._Span(since=NOW, until=NOW + DAY)
+        reader = pagerduty._Reader(source._config, source._client.operation(), span, creators)
+        reader._learn(msgspec.convert(row, pagerduty._AuditRow), {"QO1"})
+        assert creators.get("QO1") == creator
 
     play(test)
 
@@ -771,7 +818,7 @@ def incident_rows(**changes: Any) -> bytes:
     return answer(body=msgspec.json.encode({"incidents": [row], "more": False, "total": None}))
 
 
-def read_incident(**changes: Any) -> Any:
+def read_incidents(**changes: Any) -> Any:
     async def read() -> Roster:
         async with scripted([on_calls(), incident_rows(**changes), *REST]) as server:
             config = Config(token=Secret("t"), base_url=server.url, allow_writable_token=True)
@@ -781,13 +828,27 @@ def read_incident(**changes: Any) -> Any:
             finally:
                 await source.close()
 
-    [incident] = asyncio.run(read()).incidents
+    return asyncio.run(read()).incidents
+
+
+def read_incident(**changes: Any) -> Any:
+    [incident] = read_incidents(**changes)
     return incident
 
 
 def acknowledged_by(*people: str) -> list[dict[str, Any]]:
     at = "2026-07-01T11:00:00Z"
     return [{"at": at, "acknowledger": {"id": person, "type": "user_reference"}} for person in people]
+
+
+def test_an_incident_that_was_resolved_between_two_pages_is_over() -> None:
+    assert read_incidents(status="resolved", acknowledgements=acknowledged_by("PALICE")) == ()
+
+
+@pytest.mark.parametrize("key", ["status", "assignments", "acknowledgements", "service"])
+def test_an_incident_without_what_was_asked_for_is_malformed(key: str) -> None:
+    with pytest.raises(Malformed, match=key):
+        read_incidents(**{key: 7})
 
 
 def test_arrays_that_are_null_are_empty() -> None:

@@ -70,7 +70,7 @@ class LoginTokens:
         )
         self._forget(now)
         mine = [key for key, known in self._known.items() if known.subject.id == subject.id]
-        for key in mine[: len(mine) - TOKENS_PER_SUBJECT_MAX + 1]:
+        for key in mine[: max(0, len(mine) - TOKENS_PER_SUBJECT_MAX + 1)]:
             del self._known[key]
         self._known[_hash(issued.token)] = _Known(
             subject, issued.expires_at, self._clock.monotonic() + ttl.total_seconds()

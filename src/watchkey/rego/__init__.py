@@ -12,6 +12,7 @@ ends without an answer raises EvaluationError, of which LimitExceeded says that 
 
 from watchkey.rego.builtins import BuiltinError
 from watchkey.rego.errors import EvaluationError, LimitExceeded, Location, MalformedValue, RegoError, RegoErrors
+from watchkey.rego.explain import Finding, Trace
 from watchkey.rego.policy import (
     Data,
     Dialect,
@@ -32,6 +33,7 @@ __all__ = [
     "Data",
     "Dialect",
     "EvaluationError",
+    "Finding",
     "HostFunction",
     "LimitExceeded",
     "Limits",
@@ -42,6 +44,7 @@ __all__ = [
     "RegoError",
     "RegoErrors",
     "Result",
+    "Trace",
     "compile_modules",
     "freeze",
     "from_json",

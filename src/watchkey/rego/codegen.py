@@ -136,7 +136,7 @@ class RuleEmitter(TermEmitter):
             self.body_of(branch.body)
             value = self.term(branch.value) if branch.value is not None else "TRUE"
             self.place = (rule.source, branch.at)
-            self.context.succeed(self, rule, branch)
+            self.context.succeed(self, rule, branch, value)
             if constant:
                 self.line(f"{target} = {value}")
             else:
@@ -151,7 +151,7 @@ class RuleEmitter(TermEmitter):
                 self.body_of(rule.branches[0].body)
                 if rule.key is not None:
                     element = self.term(rule.key)
-                    self.context.succeed(self, rule, rule.branches[0])
+                    self.context.succeed(self, rule, rule.branches[0], element)
                     self.line(f"out.add({element})")
         self.line("res = Set(out)")
 
@@ -165,8 +165,8 @@ class RuleEmitter(TermEmitter):
                 self.body_of(branch.body)
                 final = rule.key if rule.kind == "set" else branch.value
                 parts = self.terms([*rule.dynamic, *([final] if final is not None else [])])
-                self.context.succeed(self, rule, branch)
                 keys, value = parts[: len(rule.dynamic)], parts[-1]
+                self.context.succeed(self, rule, branch, value)
                 path = "(" + "".join(f"{key}, " for key in keys) + ")"
                 if rule.kind == "set":
                     self.line(f"add_path(out, {path}, {value})")

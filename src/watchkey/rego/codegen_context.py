@@ -130,13 +130,23 @@ class Context:
         """Called at the start of each body of a rule."""
         self.rule = rule
 
-    def succeed(self, emitter: TermEmitter, rule: ResolvedRule, branch: Branch) -> None:
+    def succeed(self, emitter: TermEmitter, rule: ResolvedRule, branch: Branch, value: str) -> None:
         """Called where a body of a rule holds."""
 
-    def reach(self, emitter: TermEmitter, expr: Expr) -> None:
-        """Called before each expression."""
+    def reach(self, emitter: TermEmitter, expr: Expr) -> Any:  # noqa: ARG002 - for the tracing context
+        """Called before each expression; what it gives is handed to `leave` after the expression."""
+        return None
 
-    def compare(self, emitter: TermEmitter, condition: str, _call: Call) -> None:
+    def leave(self, saved: Any) -> None:
+        """Called after each expression."""
+
+    def look(self, emitter: TermEmitter, term: Term) -> None:
+        """Called before a reference or call is evaluated."""
+
+    def found(self, emitter: TermEmitter) -> None:
+        """Called after a reference or call was evaluated."""
+
+    def compare(self, emitter: TermEmitter, condition: str, call: Call, args: list[str]) -> None:  # noqa: ARG002 - for the tracing context
         """A comparison that must hold."""
         emitter.fail_if(f"not ({condition})" if not condition.startswith("(") else f"not {condition}")
 

@@ -151,10 +151,14 @@ class TermEmitter(Emitter):
 
     def reference(self, ref: Ref) -> str:
         """A reference."""
+        self.context.look(self, ref)
         head = ref.head
         if isinstance(head, Var) and head.name in ROOTS and head.name not in self.bound:
-            return self.data(ref.path) if head.name == "data" else self.input(ref.path)
-        return self.walk(self.term(head), ref.path)
+            value = self.data(ref.path) if head.name == "data" else self.input(ref.path)
+        else:
+            value = self.walk(self.term(head), ref.path)
+        self.context.found(self)
+        return value
 
     def walk(self, value: str, path: list[Term]) -> str:
         """Look-ups in a value."""
@@ -337,12 +341,18 @@ class TermEmitter(Emitter):
     def call(self, call: Call) -> str:
         """A function call; gives its value."""
         if self.is_condition(call):
-            return self.set(f"TRUE if {self.condition(call)} else FALSE")
+            return self.set(f"TRUE if {self.condition(call, self.terms(call.args))} else FALSE")
         args = self.terms(call.args)
         return self.applied(call, args)
 
     def applied(self, call: Call, args: list[str]) -> str:
         """A call of a function with evaluated arguments."""
+        self.context.look(self, call)
+        value = self._applied(call, args)
+        self.context.found(self)
+        return value
+
+    def _applied(self, call: Call, args: list[str]) -> str:
         name = call.target
         document = self.context.program.find_document(name)
         if document is not None:
@@ -369,9 +379,8 @@ class TermEmitter(Emitter):
         """Whether a call can be written as a Python condition."""
         return (call.target in COMPARISONS or call.target in _KIND_TESTS) and not self.context.is_mocked(call.target)
 
-    def condition(self, call: Call) -> str:
-        """A Python condition for a comparison."""
-        args = self.terms(call.args)
+    def condition(self, call: Call, args: list[str]) -> str:
+        """A Python condition for a comparison of evaluated arguments."""
         if call.target in _KIND_TESTS:
             return _KIND_TESTS[call.target].format(self.named(args[0]))
         if call.target == MEMBER and isinstance(call.args[1], Const) and type(call.args[1].value) is Set:
@@ -402,12 +411,13 @@ class TermEmitter(Emitter):
     def expression(self, expr: Expr) -> None:
         """One expression with its modifiers."""
         self.place = (self.context.source, expr.at)
-        self.context.reach(self, expr)
+        saved = self.context.reach(self, expr)
         with self.modified(expr.withs):
             if expr.negated:
                 self.negated([Expr(self.hoisted(expr.node), expr.at, expr.end)])
             else:
                 self.node(expr)
+        self.context.leave(saved)
 
     def node(self, expr: Expr) -> None:
         """An expression without its modifiers."""
@@ -445,8 +455,8 @@ class TermEmitter(Emitter):
                 self.match(term.args[-1], value)
                 return
             if self.is_condition(term):
-                condition = self.condition(term)
-                self.context.compare(self, condition, term)
+                args = self.terms(term.args)
+                self.context.compare(self, self.condition(term, args), term, args)
                 return
         value = self.term(term)
         self.context.hold(self, value, term)
@@ -520,7 +530,7 @@ class TermEmitter(Emitter):
         """A term that stays inside, its own arguments evaluated outside."""
         if not isinstance(term, Ref):
             return self._argument(term)
-        head = self._argument(term.head) if isinstance(term.head, Call) else term.head
+        head = term.head if isinstance(term.head, Var) else self._argument(term.head)
         return Ref(head, [self._argument(part) for part in term.path], term.at)
 
     def _argument(self, term: Term) -> Term:

@@ -13,13 +13,15 @@ from watchkey.rego.builtins import Builtin, registered
 from watchkey.rego.checks import FunctionChecks, import_problems, root_problems, statements_of
 from watchkey.rego.codegen import RuleEmitter, all_expressions, compile_unit, generate, is_pattern
 from watchkey.rego.codegen_context import Context, mocked_functions
+from watchkey.rego.codegen_trace import TracedContext
 from watchkey.rego.emit import Unit
 from watchkey.rego.errors import EvaluationError, LimitExceeded, Location, RegoError, RegoErrors
+from watchkey.rego.explain import Recorder, TracedBody, Trace
 from watchkey.rego.metadata import Metadata
 from watchkey.rego.parse_modules import parse_module, parse_query
 from watchkey.rego.program import Program, branch_terms, expr_terms
 from watchkey.rego.resolve import ResolvedRule, Resolver
-from watchkey.rego.runtime import State
+from watchkey.rego.runtime import UNSET, State
 from watchkey.rego.safety import Safety, direct_vars
 from watchkey.rego.source import Source
 from watchkey.rego.typecheck import check_types
@@ -92,7 +94,7 @@ class Result:
     value: Any
     prints: tuple[tuple[Location, str], ...] = ()
     steps: int = 0
-    trace: Any = None
+    trace: Trace | None = None
 
     @property
     def defined(self) -> bool:
@@ -109,7 +111,7 @@ class Result:
 
 @dataclass(slots=True)
 class _Generated:
-    """The code of a policy for one set of replaceable functions."""
+    """The code of a policy for one set of replaceable functions, traced or not."""
 
     context: Context
     namespace: dict[str, Any]
@@ -118,12 +120,14 @@ class _Generated:
 class Query:
     """A prepared query; safe to evaluate from several threads."""
 
-    __slots__ = ("_depth", "_function", "_places", "_slots", "names", "text")
+    __slots__ = ("_bodies", "_depth", "_function", "_places", "_slots", "_traced", "names", "text")
 
     def __init__(
         self, text: str, function: Callable[[State], Any], slots: int, names: tuple[str, ...], depth: int,
-        places: dict[str, list[Any]],
+        places: dict[str, list[Any]], bodies: list[TracedBody], traced: Callable[[], Query],
     ) -> None:  # fmt: skip
+        self._bodies = bodies
+        self._traced = traced
         self.text = text
         self.names = names
         self._places = places
@@ -141,9 +145,11 @@ class Query:
         host: object = None,
         limits: Limits = DEFAULT_LIMITS,
         strict_builtin_errors: bool = False,
+        trace: bool = False,
     ) -> Result:
         """Evaluate. `input` is JSON as Python objects (UNDEFINED: no input), `now_ns` nanoseconds since 1970.
 
+        With `trace` the result has a Trace: slower code, prepared at the first use, that gives the same answer.
         Raises EvaluationError where there is no answer: conflicting rules, a bound reached (LimitExceeded), input that
         is not JSON (MalformedValue), and errors of built-ins if those are strict.
         """
@@ -152,6 +158,16 @@ class Query:
             raise LimitExceeded(message)
         st = State(self._slots, data.document, input, limits.steps, limits.size)
         st.now_ns, st.seed, st.host, st.strict = now_ns, seed, host, strict_builtin_errors
+        if trace:
+            return self._traced().run(st, limits)
+        return self.run(st, limits)
+
+    def run(self, st: State, limits: Limits) -> Result:
+        """Evaluate with a prepared state."""
+        recorder = None
+        if self._bodies:
+            st.memo.extend([UNSET] * (self._slots - len(st.memo)))
+            recorder = st.trace = Recorder(self._bodies)
         try:
             value = self._function(st)
         except RecursionError:
@@ -159,7 +175,11 @@ class Query:
             raise LimitExceeded(message) from None
         except EvaluationError as problem:
             raise self._located(problem) from None
-        return Result(value=value, prints=tuple(st.prints), steps=limits.steps - st.budget.left)
+        record = None
+        if recorder is not None:
+            lines = frozenset(recorder.lines)
+            record = Trace(bodies=tuple(self._bodies), progress=recorder.progress, lines=lines)
+        return Result(value=value, prints=tuple(st.prints), steps=limits.steps - st.budget.left, trace=record)
 
 
     def _located(self, problem: EvaluationError) -> EvaluationError:
@@ -189,26 +209,30 @@ class Policy:
         self._about = Metadata(modules.values())
         self._mocked = mocked_functions(rules, all_expressions)
         self._lock = threading.Lock()
-        self._generated: dict[frozenset[str], _Generated] = {}
-        self._queries: dict[str, Query] = {}
-        self._code(self._mocked)
+        self._generated: dict[tuple[frozenset[str], bool], _Generated] = {}
+        self._queries: dict[tuple[str, bool], Query] = {}
+        self._code(self._mocked, traced=False)
 
-    def _code(self, mocked: frozenset[str]) -> _Generated:
-        known = self._generated.get(mocked)
+    def _code(self, mocked: frozenset[str], *, traced: bool) -> _Generated:
+        known = self._generated.get((mocked, traced))
         if known is None:
-            context = Context(self._program, self._builtins, mocked)
+            make = TracedContext if traced else Context
+            context = make(self._program, self._builtins, mocked)
             context.about = self._about
             known = _Generated(context, generate(context))
-            self._generated[mocked] = known
+            self._generated[mocked, traced] = known
         return known
 
     def query(self, text: str) -> Query:
         """Prepare a query for one value, such as ``data.authz.decision``; raises RegoErrors."""
+        return self._query(text, traced=False)
+
+    def _query(self, text: str, *, traced: bool) -> Query:
         with self._lock:
-            known = self._queries.get(text)
+            known = self._queries.get((text, traced))
             if known is None:
-                known = self._prepare(text, bindings=False)
-                self._queries[text] = known
+                known = self._prepare(text, bindings=False, traced=traced)
+                self._queries[text, traced] = known
             return known
 
     def bindings_query(self, text: str, *, dialect: Dialect = Dialect.V1, keywords: tuple[str, ...] = ()) -> Query:
@@ -223,8 +247,9 @@ class Policy:
         return [dict(zip(query.names, row, strict=True)) for row in result.value]
 
     def _prepare(
-        self, text: str, *, bindings: bool, dialect: Dialect = Dialect.V1, keywords: tuple[str, ...] = ()
-    ) -> Query:
+        self, text: str, *, bindings: bool, dialect: Dialect = Dialect.V1, keywords: tuple[str, ...] = (),
+        traced: bool = False,
+    ) -> Query:  # fmt: skip
         source, body = parse_query(text, str(dialect), keywords)
         resolver = Resolver(source, {}, frozenset(self._builtins), strict=False)
         resolved, declared = resolver.query(body)
@@ -236,12 +261,20 @@ class Policy:
         ordered = self._checked(source, resolved, names)
         if not bindings and (len(ordered) != 1 or not isinstance(ordered[0].node, TermExpr) or names):
             raise RegoErrors([source.error("rego_compile_error", "a query for one value must be one reference", 0)])
-        code = self._code(self._mocked | mocked_functions([ordered], lambda each: each))
+        code = self._code(self._mocked | mocked_functions([ordered], lambda each: each), traced=traced)
         unit = Unit()
         function = _query_function(code, unit, source, ordered, names if bindings else None)
         policy_unit = code.context.unit
         places = {policy_unit.file: policy_unit.places, unit.file: unit.places}
-        return Query(text, function, self._program.slots, tuple(names), self._depth, places)
+        bodies = code.context.bodies if isinstance(code.context, TracedContext) else []
+
+        def traced_query() -> Query:
+            if not bindings:
+                return self._query(text, traced=True)
+            with self._lock:
+                return self._prepare(text, bindings=True, dialect=dialect, keywords=keywords, traced=True)
+
+        return Query(text, function, self._program.slots, tuple(names), self._depth, places, bodies, traced_query)
 
     def _checked(self, source: Source, body: list[Expr], names: dict[str, str]) -> list[Expr]:
         checks = FunctionChecks(source, self._program, self._builtins, strict=False)

@@ -23,11 +23,12 @@ _DOLLAR: Final = r"\$(?:[A-Za-z_]\w*)?\$.*?\$(?:[A-Za-z_]\w*)?\$"
 _QUOTED: Final = r"(?:[eEbBxXnN]|[uU]&)?'(?:[^'\\]|''|\\.)*(?:'|$)"
 _SECRET_WORD: Final = re.compile(
     r"(\b(?:password|passwd|secret|token|passphrase)\b"
-    rf"(?:\s|--[^\n]*\n|/\*[^*]{0, 200}\*/|=|:=|\bto\b)*)(?:{_QUOTED}|{_DOLLAR})",
+    r"(?:\s|--[^\n]*\n|/\*[^*]{0,200}\*/|=|:=|\bto\b)*)"
+    rf"(?:{_QUOTED}|{_DOLLAR})",
     re.IGNORECASE | re.DOTALL,
 )
 _IN_STRING: Final = re.compile(
-    r"(\b(?:password|passwd|secret)\s*=\s*)(?:\\?'[^']*'|''[^']*''|[^\s'\"&;,)]+)", re.IGNORECASE
+    r"(\b(?:password|passwd|secret)\s*=\s*)(?:''[^']*''|\\?'[^']*'|[^\s'\"&;,)]+)", re.IGNORECASE
 )
 _IN_URL: Final = re.compile(r"(\bpostgres(?:ql)?://[^\s:/@']+:)[^\s@']+(@)", re.IGNORECASE)
 HIDDEN: Final = "'***'"

@@ -98,7 +98,12 @@ class CrossCheck:
 
         yield from self._opened_by(name, resource)
         yield from self._privileges(resource, at)
-        yield from self._unknown(at("policy"), resource.policy, {*self.file.policies, *SHIPPED_POLICIES}, "policy")
+        policies = {*self.file.policies, *SHIPPED_POLICIES}
+        yield from self._unknown(at("policy"), resource.policy, policies, "policy")
+        if resource.shadow is not None:
+            yield from self._unknown(at("shadow"), resource.shadow, policies, "policy")
+            if resource.shadow == resource.policy:
+                yield self.root.error(at("shadow"), "a policy cannot stand beside itself", expected="another policy")
         yield from self._within(at("ttl_max"), resource.ttl_max, _SECOND, _DAY)
         # Younger than the time between two reads, every roster would be stale most of the time.
         yield from self._within(at("age_max"), resource.age_max, max(_SECOND, self.file.sync.poll), 30 * _DAY)

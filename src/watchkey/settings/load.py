@@ -28,11 +28,12 @@ VARIABLE: Final = "WATCHKEY_CONFIG"
 """The one environment variable that changes the configuration: where it is. What it says stands in the file."""
 FILE_BYTES_MAX: Final = 4 * 1024 * 1024
 
-_ENTRYPOINTS: Final = {
+ENTRYPOINTS: Final = {
     "v1": "data.watchkey.decision",
     "v0": "data.watchkey.decision",
     "cyral": "data.cyral.authz_policy.decision",
 }
+"""What is asked of a policy that names no entry point, by its dialect."""
 _OPEN_ALL: Final = frozenset({Provenance.ROTA, Provenance.SWAP, Provenance.OTHER_OVERRIDE})
 _OPEN_UNVETTED: Final = frozenset({Provenance.SELF_OVERRIDE, Provenance.UNKNOWN})
 
@@ -128,6 +129,11 @@ def _missing_files(shape: File, root: Located, surroundings: Surroundings) -> It
         for name, policy in shape.policies.items()
         for i, text in enumerate(policy.files)
     ]
+    named += [
+        (("policies", name, "tests", i), text)
+        for name, policy in shape.policies.items()
+        for i, text in enumerate(policy.tests)
+    ]
     if (tls := shape.listen.http.tls) is not None:
         named += [
             (("listen", "http", "tls", key), text)
@@ -157,10 +163,10 @@ def _settings(shape: File, root: Located, file: Path, surroundings: Surroundings
             for name, section in shape.sources.items()
         },
         resources={
-            ResourceId(name): _resource(name, merged(section, root.at("resources", name).data, shape.defaults))
+            ResourceId(name): resource_of(name, merged(section, root.at("resources", name).data, shape.defaults))
             for name, section in shape.resources.items()
         },
-        policies={name: _policy(name, section, surroundings) for name, section in shape.policies.items()},
+        policies={name: policy_of(name, section, surroundings) for name, section in shape.policies.items()},
         callers={CallerId(name): _caller(name, shape) for name in shape.callers},
         links=tuple(
             Link(subject=SubjectId(subject), source=SourceName(source), person=PersonId(person))
@@ -171,17 +177,24 @@ def _settings(shape: File, root: Located, file: Path, surroundings: Surroundings
         storage=StorageSettings(
             path=surroundings.path(shape.storage.path),
             key_file=surroundings.path(shape.storage.key_file),
+            checkpoint_file=surroundings.path(shape.storage.checkpoint_file) if shape.storage.checkpoint_file else None,
             checkpoint=surroundings.path(shape.storage.checkpoint) if shape.storage.checkpoint else None,
             section=shape.storage,
         ),
         http=_http(shape.listen.http, root, surroundings),
         gateways=tuple(root.at("listen", "gateways", i) for i in range(len(shape.listen.gateways))),
         sync=shape.sync,
+        shadows={
+            ResourceId(name): shadow
+            for name, section in shape.resources.items()
+            if (shadow := merged(section, root.at("resources", name).data, shape.defaults).shadow) is not None
+        },
         zone=ZoneInfo(shape.time_zone),
     )
 
 
-def _resource(name: str, section: ResourceSection) -> Resource:
+def resource_of(name: str, section: ResourceSection) -> Resource:
+    """The resource that a section describes; `defaults` are in it already."""
     return Resource(
         id=ResourceId(name),
         kind=section.kind,
@@ -221,13 +234,15 @@ def _opens(section: ResourceSection) -> dict[Provenance, frozenset[PrivilegeName
     return opens
 
 
-def _policy(name: str, section: PolicySection, surroundings: Surroundings) -> PolicySettings:
+def policy_of(name: str, section: PolicySection, surroundings: Surroundings) -> PolicySettings:
+    """The policy that a section describes, with absolute paths."""
     return PolicySettings(
         name=name,
         files=tuple(surroundings.path(text) for text in section.files),
         dialect=section.dialect,
-        entrypoint=section.entrypoint or _ENTRYPOINTS[section.dialect],
+        entrypoint=section.entrypoint or ENTRYPOINTS[section.dialect],
         parameters=dict(section.parameters),
+        tests=tuple(surroundings.path(text) for text in section.tests),
     )
 
 

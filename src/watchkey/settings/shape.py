@@ -118,6 +118,13 @@ class ResourceDefaults(Section, frozen=True, kw_only=True, forbid_unknown_fields
         Meta(description="When not empty, the subject must be in one of these groups besides being on call."),
     ] = ()
     policy: Annotated[Name, Meta(description="A name from `policies`; `default` ships with the program.")] = "default"
+    shadow: Annotated[
+        Name | None,
+        Meta(
+            description="A second policy that is asked beside the first. Where its decision would differ, the log, the "
+            "metrics and the audit log say so; nothing else happens."
+        ),
+    ] = None
 
 
 class ResourceSection(ResourceDefaults, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -159,6 +166,13 @@ class PolicySection(Section, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             "`data.watchkey.decision`, or `data.cyral.authz_policy.decision` for `cyral`."
         ),
     ] = None
+    tests: Annotated[
+        tuple[Text, ...],
+        Meta(
+            description="Rego tests and YAML cases of the policy, relative to the configuration file. `watchkey policy "
+            "test` runs them, and a running service takes a changed policy over only when all of them pass."
+        ),
+    ] = ()
 
 
 class CallerSection(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):

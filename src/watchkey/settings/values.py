@@ -35,6 +35,7 @@ class PolicySettings:
     """`v1`, `v0` or `cyral`."""
     entrypoint: str
     parameters: Mapping[str, Any]
+    tests: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +90,8 @@ class Settings:
     http: HttpSettings
     gateways: tuple[Located, ...]
     sync: SyncSection
+    shadows: Mapping[ResourceId, str]
+    """The policy that is asked beside a resource's own, without effect."""
     zone: tzinfo
     """For texts to people; nothing is decided by it."""
 

@@ -422,7 +422,11 @@ class _Checker:
 
 def read_roster_text(text: str | bytes, filename: str) -> RosterText:
     """Read and check a roster file. Raises `ConfigError`."""
-    located = load(text, filename)
+    return read_located_roster(load(text, filename))
+
+
+def read_located_roster(located: Located) -> RosterText:
+    """Read and check a roster that is a part of another file. Raises `ConfigError`."""
     return _Checker(located, located.convert(RosterDocument, hooks=_HOOKS)).check()
 
 

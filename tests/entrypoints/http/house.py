@@ -1,4 +1,4 @@
-"""The HTTP way in on a real socket, in a thread: real server, application, flow and verifier; fake engine, audit and sync."""
+"""The HTTP way in on a real socket, in a thread; only the engine, the audit log and the sync are fakes."""
 
 import asyncio
 import contextlib
@@ -129,7 +129,7 @@ class House:
             try:
                 with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
                     runner.run(main())
-            except BaseException as error:
+            except BaseException as error:  # noqa: BLE001 - it is raised again in the thread of the test
                 failure.append(error)
                 started.set()
 

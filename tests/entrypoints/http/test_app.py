@@ -125,7 +125,7 @@ class Endless:
     def __init__(self) -> None:
         self.was_cancelled = False
 
-    async def answer(self, request: AccessRequest, caller: Caller) -> Answered:
+    async def answer(self, _request: AccessRequest, _caller: Caller, /) -> Answered:
         try:
             await asyncio.sleep(3600)
         except asyncio.CancelledError:

@@ -36,9 +36,13 @@ def test_a_field_that_is_not_on_the_list_is_not_written(stream: io.StringIO) -> 
     assert lines(stream)[0]["caller"] == "gateway"
 
 
+def _break(text: str) -> None:
+    raise RuntimeError(text)
+
+
 def test_an_exception_is_named_and_placed_and_its_text_kept_out(stream: io.StringIO) -> None:
     try:
-        raise RuntimeError("the canary key")
+        _break("the canary key")
     except RuntimeError:
         log.exception("http.failed", extra={"request_id": "r-2"})
     (line,) = lines(stream)

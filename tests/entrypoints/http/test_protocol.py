@@ -159,7 +159,7 @@ def test_who_asks_whether_to_go_on_is_told(house: House) -> None:
     ("sent", "is_kept"),
     [("abc-1.2_X", True), ("x" * 64, True), ("x" * 65, False), ("a b", False), ("a,b", False), ("\xe9", False)],
 )
-def test_a_harmless_request_id_is_echoed_and_any_other_replaced(house: House, sent: str, is_kept: bool) -> None:
+def test_a_harmless_request_id_is_echoed_and_any_other_replaced(house: House, sent: str, *, is_kept: bool) -> None:
     got = call(house, "GET", "/health", who=None, headers={"X-Request-Id": sent})
     assert (got.headers["x-request-id"] == sent) is is_kept
 
@@ -213,15 +213,19 @@ def test_a_connection_without_a_word_and_one_at_rest_are_closed(quick: House) ->
         assert [got.status for got in answers(resting)] == [200]
 
 
+def send_without_reading(sock: socket.socket, raw: bytes) -> None:
+    give_up = monotonic() + 30
+    while monotonic() < give_up:
+        with contextlib.suppress(TimeoutError):
+            sock.sendall(raw)
+
+
 def test_a_client_that_does_not_read_is_cut_off(quick: House) -> None:
     with connect(quick) as sock:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        raw, give_up = request_bytes("GET", "/openapi.json", close=False) * 50, monotonic() + 30
         sock.settimeout(0.2)
         with pytest.raises(ConnectionError):
-            while monotonic() < give_up:
-                with contextlib.suppress(TimeoutError):
-                    sock.sendall(raw)
+            send_without_reading(sock, request_bytes("GET", "/openapi.json", close=False) * 50)
     assert call(quick, "GET", "/health", who=None).status == 200
 
 

@@ -22,7 +22,7 @@ BOB = {**ASK, "subject": {"id": "bob"}}
 class Breaking:
     """Decides nothing: it raises, with a secret in its text."""
 
-    async def answer(self, request: AccessRequest, caller: Caller) -> Answered:
+    async def answer(self, _request: AccessRequest, _caller: Caller, /) -> Answered:
         raise RuntimeError("canary: the password is hunter2")
 
 
@@ -33,7 +33,7 @@ class Recording:
         self.running = 0
         self.most = 0
 
-    async def answer(self, request: AccessRequest, caller: Caller) -> Answered:
+    async def answer(self, _request: AccessRequest, _caller: Caller, /) -> Answered:
         self.running += 1
         self.most = max(self.most, self.running)
         await asyncio.sleep(0)

@@ -25,8 +25,8 @@ def depth(value: Any) -> int:
     return 0 if children is None else 1 + max(map(depth, children), default=0)
 
 
-@given(JSON, st.booleans())
-def test_plain_json_is_read_as_the_standard_library_reads_it(value: Any, is_ascii: bool) -> None:
+@given(value=JSON, is_ascii=st.booleans())
+def test_plain_json_is_read_as_the_standard_library_reads_it(value: Any, *, is_ascii: bool) -> None:
     try:
         raw = json.dumps(value, ensure_ascii=is_ascii).encode()
     except UnicodeEncodeError:

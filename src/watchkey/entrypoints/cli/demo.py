@@ -216,17 +216,14 @@ async def tampering(stage: Stage) -> None:
 
 def _edit(database: Path) -> int:
     with contextlib.closing(sqlite3.connect(database)) as connection:
-        row = connection.execute(
-            "SELECT seq, body FROM entries WHERE body LIKE '%carol%' AND body LIKE '%provenance_too_weak%' LIMIT 1"
-        ).fetchone()
-        if row is None:
-            raise Surprise("carol's denial is not in the log")
-        body = bytes(row[1]).replace(b'"deny"', b'"allow"')
-        if body == bytes(row[1]):
-            raise Surprise("the entry has no outcome to edit")
-        connection.execute("UPDATE entries SET body = ? WHERE seq = ?", (body, row[0]))
-        connection.commit()
-    return int(row[0])
+        connection.execute("DROP TRIGGER entries_are_not_changed")  # it stops accidents, and an attacker knows it
+        for seq, body in connection.execute("SELECT seq, body FROM entries ORDER BY seq").fetchall():
+            if b"carol" in body and b"provenance_too_weak" in body:
+                edited = bytes(body).replace(b'"deny"', b'"allow"')
+                connection.execute("UPDATE entries SET body = ? WHERE seq = ?", (edited, seq))
+                connection.commit()
+                return int(seq)
+    raise Surprise("carol's denial is not in the log")
 
 
 def _verify(database: Path, *, expected: int) -> None:

@@ -93,6 +93,7 @@ FAMILIES: Final = (
     "patterns",
     "reflection",
     "strings",
+    "templates",
     "times",
     "units",
     "uris",

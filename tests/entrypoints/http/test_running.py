@@ -1,0 +1,117 @@
+"""What is said while the first reads are under way, and that signals end it in order."""
+
+import asyncio
+import os
+import resource
+import signal
+from datetime import timedelta
+from types import TracebackType
+from typing import Self
+
+import pytest
+
+from tests.builders import SOURCE, index, shift
+from tests.entrypoints.http.house import House
+from watchkey.entrypoints.http.limits import Limits
+from watchkey.entrypoints.http.running import run, serve, tell_first_reads
+from watchkey.entrypoints.http.server import Listener
+from watchkey.model.errors import Refused
+
+
+class Around:
+    """Notes when it is entered and left."""
+
+    def __init__(self, steps: list[str]) -> None:
+        self.steps = steps
+
+    async def __aenter__(self) -> Self:
+        self.steps.append("entered")
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.steps.append("left")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_it_in_order_and_the_sources_stop_last(number: signal.Signals) -> None:
+    steps: list[str] = []
+
+    def say(line: str) -> None:
+        steps.append(line.partition(" http")[0])
+        if line == "ready":
+            os.kill(os.getpid(), number)
+
+    run(serve(House(), Around(steps), Listener(port=0), Limits(), say))
+    assert steps == [
+        "entered",
+        "listening on",
+        "source pager: reading",
+        "source pager: complete, 3 people, 2 shifts, 0 incidents, revision 1, read 0 s ago",
+        "ready",
+        "stopping: the requests under way are answered",
+        "left",
+    ]
+    assert signal.getsignal(number) in {signal.SIG_DFL, signal.default_int_handler}
+
+
+def test_an_unsafe_listener_is_refused_before_anything_starts() -> None:
+    steps: list[str] = []
+    with pytest.raises(Refused):
+        run(serve(House(), Around(steps), Listener(host="10.0.0.1"), Limits(), steps.append))
+    assert steps == []
+
+
+def test_a_listener_that_cannot_be_had_leaves_in_order() -> None:
+    steps: list[str] = []
+    with pytest.raises(Refused, match="cannot listen"):
+        run(serve(House(), Around(steps), Listener(unix_socket="/nonexistent/wk.sock"), Limits(), steps.append))
+    assert steps == ["entered", "left"]
+
+
+def test_a_source_that_fails_says_each_reason_once_and_then_that_it_is_there() -> None:
+    async def scene() -> list[str]:
+        house, said = House(has_roster=False), list[str]()
+        telling = asyncio.create_task(tell_first_reads(house, said.append))
+        await house.clock.run(timedelta(seconds=1))
+        house.sync.errors[SOURCE] = "no route to the provider"
+        await house.clock.run(timedelta(seconds=5))
+        house.sync.errors[SOURCE] = "401 from the provider"
+        await house.clock.run(timedelta(seconds=5))
+        house.rosters.swap(index(shift()), read_at=house.clock.monotonic())
+        await house.clock.run(timedelta(seconds=1))
+        await telling
+        return said
+
+    assert asyncio.run(scene()) == [
+        "source pager: reading",
+        "source pager: not yet, no route to the provider",
+        "source pager: not yet, 401 from the provider",
+        "source pager: complete, 3 people, 1 shifts, 0 incidents, revision 1, read 0 s ago",
+        "ready",
+    ]
+
+
+def test_without_sources_it_says_so() -> None:
+    house, said = House(), list[str]()
+    house.source_names = ()
+    asyncio.run(tell_first_reads(house, said.append))
+    assert said == ["no source is configured: only what needs no fact can be allowed", "ready"]
+
+
+def test_there_may_be_as_many_connections_as_files() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (200, hard))
+    try:
+        said: list[str] = []
+
+        def say(line: str) -> None:
+            said.append(line)
+            if line == "ready":
+                os.kill(os.getpid(), signal.SIGTERM)
+
+        run(serve(House(), Around([]), Listener(port=0), Limits(connections_max=300), say))
+        assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == 300 + 256
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
