@@ -17,7 +17,6 @@ from pathlib import Path
 
 from tests.live.gateway_process import GatewayProcess
 from tests.live.house import prepare
-
 from watchkey.simulator.postgres_server import PostgresServer, find_binaries
 
 SECONDS = 3

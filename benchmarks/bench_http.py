@@ -3,14 +3,17 @@
 Server and load generator share the machine over loopback, as they do for OPA. Watchkey is `watchkey serve` as it ships,
 with its audit log on disk: *new* means a question that was never asked, decided by the policy and made durable before
 it is answered; *again* means the same question within its TTL. OPA gets the shipped policy and, as its input, the
-document that Watchkey's policy sees, so it finds no facts, keeps no log and knows no TTL: both columns are the same to
-it. Without `opa` on PATH its lines are left out.
+document that Watchkey's policy sees, so it finds no facts, keeps no log and knows no TTL: both kinds are the same to
+it. Without `opa` on PATH its lines are left out. The line *uvicorn*, where that is installed, is a bare ASGI
+application that decodes the question and answers a constant: what a general server costs before anything is decided.
 """
 
 import argparse
 import asyncio
 import contextlib
+import importlib.util
 import json
+import os
 import shutil
 import socket
 import subprocess
@@ -19,16 +22,19 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from itertools import count
+from math import isnan, nan
 from pathlib import Path
 from statistics import quantiles
 from time import monotonic, perf_counter, sleep
 from typing import Any, cast
 
 import httpx
+import msgspec
 import uvloop
 
 from watchkey import wiring
 from watchkey.entrypoints.cli.init import write_example
+from watchkey.entrypoints.http.native import Question
 from watchkey.model.access import AccessRequest, Subject
 from watchkey.model.ids import CallerId, PrivilegeName, ResourceId, SubjectId
 from watchkey.settings import load_settings
@@ -39,7 +45,7 @@ WARM_UP_S = 0.7
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One measurement; latencies in microseconds, as the client sees them."""
+    """One measurement; times in microseconds, latencies as the client sees them."""
 
     server: str
     question: str
@@ -47,6 +53,8 @@ class Row:
     per_second: float
     p50_us: float
     p99_us: float
+    cpu_us: float | None
+    """What the server's process spent on one answer, all threads; None where the system does not tell."""
 
 
 class Client(asyncio.Protocol):
@@ -97,40 +105,53 @@ class Client(asyncio.Protocol):
             self.is_over.set_exception(exc or ConnectionError("the server closed the connection"))
 
 
-async def load(port: int, connections: int, seconds: float, make: Callable[[], bytes], expected: bytes) -> list[float]:
-    """Ask for so long; the latencies, in seconds, of what came after the warm-up."""
+def cpu_seconds(pid: int) -> float:
+    """What a process has spent on the processor; `nan` where the system does not tell in this way."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    except OSError:
+        return nan
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+async def load(
+    server: "Server", connections: int, seconds: float, make: Callable[[], bytes], expected: bytes
+) -> tuple[list[float], float]:
+    """Ask for so long; the latencies of what came after the warm-up and the server's processor time, in seconds."""
     loop = asyncio.get_running_loop()
     latencies: list[float] = []
     clients = [
-        (await loop.create_connection(lambda: Client(make, expected, latencies), "127.0.0.1", port))[1]
+        (await loop.create_connection(lambda: Client(make, expected, latencies), "127.0.0.1", server.port))[1]
         for _ in range(connections)
     ]
     await asyncio.sleep(WARM_UP_S)
     latencies.clear()
+    before = cpu_seconds(server.pid)
     await asyncio.sleep(seconds)
-    measured = list(latencies)
+    measured, spent = list(latencies), cpu_seconds(server.pid) - before
     for client in clients:
         client.is_stopping = True
     await asyncio.wait_for(asyncio.gather(*(client.is_over for client in clients)), 30)
     for client in clients:
         client.transport.close()
-    return measured
+    return measured, spent
 
 
 def measure(
-    server: str, question: str, port: int, seconds: float, make: Callable[[], bytes], expected: bytes
+    server: "Server", question: str, seconds: float, make: Callable[[], bytes], expected: bytes = b'"allow":true'
 ) -> Iterator[Row]:
     """One row for each number of connections."""
     for connections in CONNECTIONS:
-        latencies = uvloop.run(load(port, connections, seconds, make, expected))
+        latencies, spent = uvloop.run(load(server, connections, seconds, make, expected))
         cuts = quantiles(latencies, n=100)
         yield Row(
-            server=server,
+            server=server.name,
             question=question,
             connections=connections,
             per_second=round(len(latencies) / seconds),
             p50_us=round(cuts[49] * 1e6),
             p99_us=round(cuts[98] * 1e6),
+            cpu_us=None if isnan(spent) else round(spent / len(latencies) * 1e6, 1),
         )
 
 
@@ -141,8 +162,17 @@ def post(path: str, body: bytes, token: str = "") -> bytes:
     return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
 
 
+@dataclass(frozen=True, kw_only=True)
+class Server:
+    """A server that runs."""
+
+    name: str
+    port: int
+    pid: int
+
+
 @contextlib.contextmanager
-def running(command: list[str], port: int, path: str) -> Iterator[None]:
+def running(name: str, command: list[str], port: int, path: str) -> Iterator[Server]:
     """Start a server, wait until it is ready, and end it."""
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
@@ -154,7 +184,7 @@ def running(command: list[str], port: int, path: str) -> Iterator[None]:
             if process.poll() is not None or monotonic() > give_up:
                 raise RuntimeError(f"{command[0]} did not start")
             sleep(0.05)
-        yield
+        yield Server(name=name, port=port, pid=process.pid)
     finally:
         process.terminate()
         process.wait(30)
@@ -178,9 +208,9 @@ def bench_watchkey(folder: Path, token: str, subject: str, seconds: float) -> It
         body = {**ask, "subject": {"id": subject, "groups": [f"g{next(numbers)}"]}}
         return post("/v1/decide", json.dumps(body).encode(), token)
 
-    with running([*program, "serve", "--port", str(port)], port, "/ready"):
-        yield from measure("watchkey", "again", port, seconds, lambda: again, b'"allow":true')
-        yield from measure("watchkey", "new", port, seconds, new, b'"allow":true')
+    with running("watchkey", [*program, "serve", "--port", str(port)], port, "/ready") as server:
+        yield from measure(server, "again", seconds, lambda: again)
+        yield from measure(server, "new", seconds, new)
 
 
 def bench_opa(folder: Path, document: Any, seconds: float) -> Iterator[Row]:
@@ -190,8 +220,45 @@ def bench_opa(folder: Path, document: Any, seconds: float) -> Iterator[Row]:
     policy.write_text(wiring.shipped_policy("default.rego"))
     request = post("/v1/data/watchkey/decision", json.dumps({"input": document}).encode())
     command = ["opa", "run", "--server", "--addr", f"127.0.0.1:{port}", "--log-level", "error", str(policy)]
-    with running(command, port, "/health"):
-        yield from measure("opa", "any", port, seconds, lambda: request, b'"allow":true')
+    with running("opa", command, port, "/health") as server:
+        yield from measure(server, "any", seconds, lambda: request)
+
+
+def bench_uvicorn(token: str, subject: str, seconds: float) -> Iterator[Row]:
+    """Measure a bare ASGI application that decides nothing."""
+    port = free_port()
+    options = [
+        "--port",
+        str(port),
+        "--loop",
+        "uvloop",
+        "--http",
+        "httptools",
+        "--no-access-log",
+        "--log-level",
+        "error",
+    ]
+    command = [sys.executable, "-m", "uvicorn", "benchmarks.bench_http:constant", *options]
+    ask = {"subject": {"id": subject}, "privilege": "write", "resource": "orders-db"}
+    request = post("/v1/decide", json.dumps(ask).encode(), token)
+    with running("uvicorn", command, port, "/") as server:
+        yield from measure(server, "constant", seconds, lambda: request)
+
+
+async def constant(scope: dict[str, Any], receive: Any, send: Any) -> None:
+    """The bare ASGI application."""
+    if scope["type"] != "http":
+        return
+    body, is_more = b"", True
+    while is_more:
+        message = await receive()
+        body, is_more = body + message.get("body", b""), message.get("more_body", False)
+    if body:
+        msgspec.json.decode(body, type=Question)
+    answer = msgspec.json.encode({"allow": True, "reason": "on_call", "ttl_s": 3600, "sentence": "x" * 400})
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(answer))]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": answer})
 
 
 async def asked(folder: Path) -> tuple[str, Any]:
@@ -223,11 +290,14 @@ def prepared(folder: Path) -> str:
 
 def table(rows: list[Row]) -> str:
     """The rows for people."""
-    lines = [f"{'server':<10}{'question':<10}{'connections':>12}{'per second':>12}{'p50 µs':>9}{'p99 µs':>9}"]
-    lines += [
-        f"{r.server:<10}{r.question:<10}{r.connections:>12}{r.per_second:>12,.0f}{r.p50_us:>9,.0f}{r.p99_us:>9,.0f}"
-        for r in rows
+    lines = [
+        f"{'server':<10}{'question':<10}{'connections':>12}{'per second':>12}{'p50 µs':>9}{'p99 µs':>9}{'CPU µs':>9}"
     ]
+    for row in rows:
+        figures = (row.per_second, row.p50_us, row.p99_us, row.cpu_us)
+        shown = ["" if figure is None else f"{figure:,.0f}" for figure in figures]
+        first = f"{row.server:<10}{row.question:<10}{row.connections:>12}"
+        lines.append(first + "".join(f"{text:>{width}}" for text, width in zip(shown, (12, 9, 9, 9), strict=True)))
     return "\n".join(lines)
 
 
@@ -242,6 +312,8 @@ def main() -> None:
         token = prepared(folder)
         subject, document = asyncio.run(asked(folder))
         rows = list(bench_watchkey(folder, token, subject, options.seconds))
+        if importlib.util.find_spec("uvicorn"):
+            rows += bench_uvicorn(token, subject, options.seconds)
         if shutil.which("opa"):
             rows += bench_opa(folder, document, options.seconds)
         else:

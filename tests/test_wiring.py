@@ -105,7 +105,7 @@ def test_a_second_service_on_one_log_is_refused(tmp_path: Path) -> None:
     async def scenario() -> None:
         settings = configured(tmp_path)
         async with build(settings):
-            with pytest.raises(Refused, match="watchkey.db"):
+            with pytest.raises(Refused, match=r"watchkey\.db"):
                 build(settings)
 
     asyncio.run(scenario())

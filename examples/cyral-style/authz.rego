@@ -12,6 +12,7 @@ decision = {"allow": true, "ttl": "5m"} {
     entry := on_call_entries[_]
     entry.escalation_level <= data.policyparams.max_escalation_level
     is_number(entry.escalation_level)
+    is_number(data.policyparams.max_escalation_level)
     entry.end != null
 }
 

@@ -13,15 +13,18 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
-from typing import Any, Final, Generic, TypeVar
+from typing import Annotated, Any, Final, Generic, TypeVar
 
 import certifi
 import httpx
 import msgspec
 
 from watchkey.model.errors import Malformed, PortError, Refused, Unavailable
+from watchkey.model.ids import SourceName
+from watchkey.model.oncall import Roster
 from watchkey.model.secret import Secret
 from watchkey.ports import Clock
+from watchkey.rules.gathering import Gathered, Window
 
 # Both libraries write complete URLs to their logs, and some providers keep a credential in the path or the query.
 for _chatty in ("httpx", "httpcore"):
@@ -530,6 +533,107 @@ class Operation:
         port = f":{url.port}" if url.port else ""
         hidden = self._client._hide_path  # noqa: SLF001 - one unit
         return f"{url.scheme}://{url.host}{port}{'/…' if hidden else url.path}"
+
+
+class HttpSourceConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The keys that every source over HTTP has."""
+
+    base_url: Annotated[
+        str | None,
+        msgspec.Meta(description="Instead of the provider's own address; https, or http on loopback."),
+    ] = None
+    ca_file: Annotated[
+        str | None,
+        msgspec.Meta(description="PEM file of the authorities to trust instead of the public ones."),
+    ] = None
+    deadline: Annotated[
+        timedelta, msgspec.Meta(description="What one read of everything may take, pauses included.")
+    ] = timedelta(seconds=60)
+    request_timeout: Annotated[timedelta, msgspec.Meta(description="What one request may take.")] = timedelta(
+        seconds=15
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provider:
+    """How one provider is reached, and what it knows."""
+
+    base_url: str
+    """Where to ask unless the section says otherwise."""
+    headers: Mapping[str, str | Secret] = field(default_factory=dict)
+    """Sent with every request; credentials as `Secret`."""
+    window_max: timedelta = timedelta(days=90)
+    """How far ahead it knows shifts."""
+    unlisted: bool | None = False
+    """See `Gathered.unlisted`."""
+    hide_path: bool = False
+    """See `HttpClient`."""
+    body_bytes: int = Limits().body_bytes
+
+
+class HttpSource:
+    """A source of which each read is one operation: everything or nothing. Implements `ports.Source`."""
+
+    def __init__(
+        self,
+        config: HttpSourceConfig,
+        provider: Provider,
+        read: Callable[[Operation, Gathered], Awaitable[None]],
+        *,
+        name: SourceName,
+        clock: Clock,
+    ) -> None:
+        """Open no connection yet. Raises `Refused` when the URL or the CA file is not acceptable.
+
+        `read` asks for everything and puts it into its second argument, or raises a port error.
+        """
+        self._name = name
+        self._read = read
+        self._provider = provider
+        self._notes: tuple[str, ...] = ()
+        self._requests = 0
+        self._client = HttpClient(
+            config.base_url or provider.base_url,
+            clock=clock,
+            ca_file=config.ca_file,
+            headers={"Accept": "application/json", **provider.headers},
+            hide_path=provider.hide_path,
+            limits=Limits(
+                request_seconds=config.request_timeout.total_seconds(),
+                operation_seconds=config.deadline.total_seconds(),
+                body_bytes=provider.body_bytes,
+            ),
+        )
+
+    @property
+    def name(self) -> SourceName:
+        """The configured name."""
+        return self._name
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the last complete read could not learn, in sentences for the operator."""
+        return self._notes
+
+    @property
+    def requests(self) -> int:
+        """How many requests the last complete read cost, retries included."""
+        return self._requests
+
+    async def fetch(self, *, now: datetime, window: timedelta) -> Roster:
+        """Read everything from `now` to `now + window`, all pages, or raise as `ports.Source.fetch` says."""
+        if not timedelta(0) < window <= self._provider.window_max:
+            most = self._provider.window_max
+            raise Refused(f"{self._name}: a window of {window} is not readable; the most is {most}")
+        operation = self._client.operation()
+        gathered = Gathered(window=Window.of(now, window), unlisted=self._provider.unlisted)
+        await self._read(operation, gathered)
+        self._notes, self._requests = tuple(gathered.notes), operation.requests
+        return gathered.roster(self._name, now, operation.clock_skew)
+
+    async def close(self) -> None:
+        """Give back the connections. Calling it twice is fine."""
+        await self._client.close()
 
 
 class _GraphQlAnswer(msgspec.Struct, frozen=True, kw_only=True):

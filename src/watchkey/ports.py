@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from watchkey.model.access import Caller, Verdict
 from watchkey.model.audit import AuditEvent
 from watchkey.model.ids import SourceName
-from watchkey.model.lease import Ending, Holding, Lease, LeaseId
+from watchkey.model.lease import Ending, Holding, Lease, LeaseId, Residue
 from watchkey.model.oncall import Roster
 from watchkey.rules.roster import RosterIndex
 from watchkey.wire.scram import ScramKeys
@@ -157,6 +157,10 @@ class Target(Protocol):
 
     async def revoke(self, lease: LeaseId) -> Ending:
         """End the lease on the target: rights, sessions, left-overs as configured, account; then look again."""
+        ...
+
+    async def residue(self, lease: LeaseId) -> tuple[Residue, ...]:
+        """What the lease left behind or owns, as seen now; changes nothing."""
         ...
 
     async def observe(self) -> tuple[Holding, ...]:

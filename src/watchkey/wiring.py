@@ -6,8 +6,8 @@ import logging
 import pkgutil
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, tzinfo
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta, tzinfo
 from importlib.resources import files
 from pathlib import Path
 from time import monotonic
@@ -16,23 +16,27 @@ from typing import Any, Final, Literal, Self, cast
 
 import msgspec
 
-from watchkey import __version__, sources
+from watchkey import __version__, sources, targets
 from watchkey.engines import rego
 from watchkey.flows.keep_roster import KeepRoster, Restored
 from watchkey.flows.request_access import Directory, RequestAccess
 from watchkey.flows.sync_roster import NotSynced, SyncRoster
+from watchkey.flows.test_policy import Case
 from watchkey.identities import api_token
 from watchkey.identities.api_token import hash_token, make_token
-from watchkey.model.access import Resource
+from watchkey.model.access import Decision, Link, Resource
 from watchkey.model.audit import AuditEvent, PolicySwapped, ServiceStarted, ServiceStopped
 from watchkey.model.errors import Malformed, PortError, Refused, Unavailable
 from watchkey.model.ids import PersonId, ResourceId, SourceName, SubjectId
 from watchkey.model.secret import Secret
-from watchkey.ports import AuditLog, Clock, HeldRoster, IdentityVerifier, PolicyEngine, RosterStore, Source
+from watchkey.ports import AuditLog, Clock, HeldRoster, IdentityVerifier, PolicyEngine, RosterStore, Source, Target
 from watchkey.rules.identity import Links
 from watchkey.rules.provenance import Sightings
-from watchkey.rules.roster import GuardLimits
+from watchkey.rules.roster import GuardLimits, RosterIndex, index_roster
 from watchkey.settings import PolicySettings, Settings
+from watchkey.settings.cases import SOURCE as CASES
+from watchkey.settings.cases import CaseFile
+from watchkey.sources import roster_file
 from watchkey.stores import memory, sqlite
 from watchkey.stores.sqlite import AuditReader, SqliteStore
 
@@ -40,6 +44,10 @@ log = logging.getLogger("watchkey.wiring")
 
 REPEATS_EVERY: Final = 10.0
 """Seconds between two writings of the counts of repeated answers."""
+
+
+CASE_WINDOW: Final = timedelta(days=14)
+"""How far ahead the rosters of policy cases are rendered: enough for a sentence to name one's own next shift."""
 
 
 class SystemClock:
@@ -332,6 +340,97 @@ class _Forgetful:
         """Keep nothing."""
 
 
+# --- policies apart from the service -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoppedClock:
+    """A clock that stands at one instant, so that ages are exact where the past is asked about."""
+
+    at: datetime
+
+    def now(self) -> datetime:
+        """That instant."""
+        return self.at
+
+    def monotonic(self) -> float:
+        """No time passes."""
+        return 0.0
+
+    async def sleep(self, seconds: float) -> None:
+        """Do not wait: nothing would come."""
+
+
+def dry_access(
+    rosters: Sequence[tuple[RosterIndex, int, timedelta]],
+    engines: Mapping[str, PolicyEngine],
+    directory: Directory,
+    *,
+    at: datetime,
+    zone: tzinfo,
+) -> RequestAccess:
+    """The decision on given rosters (content, revision, age) at one instant; it can only explain."""
+    held = {
+        index.source: HeldRoster(index=index, revision=revision, read_at=-age.total_seconds())
+        for index, revision, age in rosters
+    }
+    return RequestAccess(
+        clock=StoppedClock(at=at),
+        rosters=memory.build(held),
+        engines=engines,
+        audit=_NoLog(),
+        directory=directory,
+        zone=zone,
+    )
+
+
+def policy_engine(policy: PolicySettings | None, parameters: Mapping[str, Any] | None = None) -> PolicyEngine:
+    """The engine of a policy (None: the one that ships), with other parameters if given. Raises `Malformed`."""
+    config = policy_config(policy)
+    if parameters:
+        config = msgspec.structs.replace(config, parameters={**config.parameters, **parameters})
+    return rego.build(config)
+
+
+class CaseBench:
+    """Answers the cases of one file as the service would, on the rosters that stand in it."""
+
+    def __init__(self, file: CaseFile, engine: PolicyEngine | None = None) -> None:
+        """Compile the file's policy, unless an engine is given to be tried. Raises `Malformed`."""
+        self._file = file
+        self._engines: dict[str, PolicyEngine] = {} if engine is None else {"{}": engine}
+        self._texts = {name: roster_file.read_located_roster(located) for name, located in file.rosters.items()}
+
+    async def ask(self, case: Case) -> Decision:
+        """Decide one case. Raises `Malformed` when its parameters do not fit the policy."""
+        rosters = [] if case.roster is None else [(self._index(case, case.roster), 1, case.read_ago)]
+        links = self._file.links
+        if links is None:
+            people = [person for index, _, _ in rosters for person in index.roster.people]
+            links = tuple(Link(subject=SubjectId(one.id), source=CASES, person=one.id) for one in people)
+        policy = {resource.policy for resource in self._file.resources.values()}
+        access = dry_access(
+            rosters,
+            dict.fromkeys(policy, self._engine(case)),
+            Directory(resources=self._file.resources, links=Links(links), groups=self._file.groups),
+            at=case.at,
+            zone=self._file.zone,
+        )
+        return (await access.explain(case.request)).decision
+
+    def _index(self, case: Case, name: str) -> RosterIndex:
+        read_at = case.at - case.read_ago
+        roster = roster_file.make_roster(self._texts[name], source=CASES, now=read_at, window=CASE_WINDOW)
+        shifts = (*roster.shifts, *case.more_shifts)
+        return index_roster(replace(roster, shifts=shifts, taken_at=case.taken_at or read_at))
+
+    def _engine(self, case: Case) -> PolicyEngine:
+        key = msgspec.json.encode(case.parameters, order="deterministic").decode()
+        if key not in self._engines:
+            self._engines[key] = policy_engine(self._file.policy, case.parameters)
+        return self._engines[key]
+
+
 # --- adapters by name ----------------------------------------------------------------------------------------------
 
 
@@ -425,6 +524,32 @@ def _verifier(settings: Settings, clock: Clock) -> IdentityVerifier:
     return api_token.build(api_token.Config(callers=callers), name="callers", clock=clock)
 
 
+def target_kinds() -> Sequence[str]:
+    """The kinds of targets: the files under `targets/`."""
+    return sorted(module.name for module in pkgutil.iter_modules(targets.__path__) if not module.name.startswith("_"))
+
+
+def build_targets(settings: Settings, clock: Clock) -> dict[ResourceId, Target]:
+    """The target of every resource that has a `target` section; connects to none yet. Raises `ConfigError`."""
+    built: dict[ResourceId, Target] = {}
+    for name, resource in settings.resources.items():
+        section = settings.target(name)
+        if section is None or not resource.target:
+            continue
+        if resource.kind not in target_kinds():
+            raise Refused(f"{name}: there is no kind of target {resource.kind!r}; there is {', '.join(target_kinds())}")
+        module: Any = importlib.import_module(f"{targets.__name__}.{resource.kind}")
+        built[name] = module.build(settings.convert(section, module.Config), name=name, clock=clock)
+    return built
+
+
+def bare_postgres_target(url: str, password: Secret, clock: Clock) -> Target:
+    """A database by its URL alone, without configuration: enough to look and to reap. Raises `Refused`."""
+    from watchkey.targets import postgres  # noqa: PLC0415 -- the driver takes 60 ms that no other command must pay
+
+    return postgres.build(postgres.config_of(url, password), name="reaper", clock=clock)
+
+
 # --- the audit log and its keys ------------------------------------------------------------------------------------
 
 
@@ -434,8 +559,9 @@ def audit_store(settings: Settings) -> SqliteStore:
     config = sqlite.Config(
         path=str(storage.path),
         key=sqlite.read_key(storage.key_file),
-        checkpoint="" if storage.checkpoint_file is None else str(storage.checkpoint_file),
+        checkpoint="" if storage.checkpoint is None else str(storage.checkpoint),
         checkpoint_interval=storage.section.checkpoint_interval,
+        reserve_mib=storage.section.reserve_mib,
     )
     return sqlite.build(config, name="sqlite", clock=SystemClock())
 

@@ -1,42 +1,30 @@
 """What each source over HTTP brings to the contract suite: answers written by hand after the vendor's shapes."""
 
+import importlib
+import pkgutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 
+from tests.contracts import vendors
+from tests.contracts.source_case import CANARY, REQUEST_TIMEOUT, SourceCase
 from tests.fakes.scripted_http import answer
 from watchkey.model.ids import SourceName
 from watchkey.model.secret import Secret
 from watchkey.ports import Clock, Source
 from watchkey.sources import pagerduty
 
-NOW = datetime(2026, 7, 1, 12, 0, tzinfo=UTC)
-WINDOW = timedelta(hours=24)
-CANARY = "canary-5e11ab"
-"""The credential of every case; it must never show."""
-REQUEST_TIMEOUT = timedelta(seconds=0.05)
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SourceCase:
-    """One vendor. `reply` is the vendor: target of the request -> raw answer; it must have a list of two pages."""
-
-    build: Callable[[str, Clock, SourceName], Source]
-    """Base URL, clock, name; with CANARY as credential and REQUEST_TIMEOUT for one request."""
-    reply: Callable[[str], bytes]
-    holders: frozenset[tuple[str, int | None]]
-    """Person and level of everybody on call at NOW in `reply`."""
-    empty: Callable[[str], bytes]
-    """The vendor when nobody is on call."""
-
-
-def _build_pagerduty(url: str, clock: Clock, name: SourceName) -> Source:
+def _build_pagerduty(url: str, clock: Clock, name: SourceName, schedules: tuple[str, ...] = ()) -> Source:
     config = pagerduty.Config(
-        token=Secret(CANARY), base_url=url, page_size=1, request_timeout=REQUEST_TIMEOUT, allow_writable_token=True
+        token=Secret(CANARY),
+        base_url=url,
+        page_size=1,
+        request_timeout=REQUEST_TIMEOUT,
+        allow_writable_token=True,
+        schedules=schedules,
     )
     return pagerduty.build(config, name=name, clock=clock)
 
@@ -99,11 +87,23 @@ def _reply_pagerduty(lists: Mapping[str, list[dict[str, Any]]]) -> Callable[[str
     return reply
 
 
+_PAGERDUTY = SourceCase(
+    build=_build_pagerduty,
+    reply=_reply_pagerduty(_LISTS),
+    empty=_reply_pagerduty({name: [] for name in _LISTS}),
+    holders=frozenset({("P1", 1), ("P3", 2)}),
+    build_unknown=lambda url, clock, name: _build_pagerduty(url, clock, name, ("SGONE",)),
+)
+
+
+def _vendor(kind: str) -> SourceCase:
+    case = importlib.import_module(f"{vendors.__name__}.{kind}").CASE
+    assert isinstance(case, SourceCase)
+    return case
+
+
 CASES: Mapping[str, SourceCase] = {
-    "pagerduty": SourceCase(
-        build=_build_pagerduty,
-        reply=_reply_pagerduty(_LISTS),
-        empty=_reply_pagerduty({name: [] for name in _LISTS}),
-        holders=frozenset({("P1", 1), ("P3", 2)}),
-    ),
+    "pagerduty": _PAGERDUTY,
+    **{module.name: _vendor(module.name) for module in pkgutil.iter_modules(vendors.__path__)},
 }
+"""By kind of source; a new one is a file in `vendors` with a `CASE`."""

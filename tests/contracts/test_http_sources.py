@@ -2,10 +2,12 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
-from tests.contracts.source_cases import CANARY, CASES, NOW, WINDOW, SourceCase
+from tests.contracts.source_case import CANARY, NOW, WINDOW, SourceCase
+from tests.contracts.source_cases import CASES
 from tests.fakes.hasty_clock import HastyClock
 from tests.fakes.scripted_http import HANG, answer, replying
 from watchkey.model.errors import Malformed, PortError, Refused, Unavailable
@@ -17,7 +19,7 @@ NAME = SourceName("under-test")
 
 
 def read(case: SourceCase, reply: Callable[[str], bytes], times: int = 1) -> tuple[list[Roster | PortError], list[str]]:
-    """Fetch so many times with one source; what came of each, and the targets that were asked for."""
+    """Fetch so many times with one source; what came of each, and what was asked for."""
 
     async def go() -> tuple[list[Roster | PortError], list[str]]:
         async with replying(reply) as server:
@@ -31,7 +33,7 @@ def read(case: SourceCase, reply: Callable[[str], bytes], times: int = 1) -> tup
             assert source.name == NAME
             await source.close()
             await source.close()
-            return outcomes, server.targets
+            return outcomes, server.asked
 
     return asyncio.run(go())
 
@@ -75,7 +77,7 @@ FAULTS: list[tuple[str, bytes, type[PortError]]] = [
     ("truncated", answer(200, b'{"a": [{"b'), Malformed),
     ("empty body", answer(200, b""), Malformed),
     ("unknown shape", answer(200, b'{"something": "else"}'), Malformed),
-    ("a list", answer(200, b"[]"), Malformed),
+    ("a list of lists", answer(200, b"[[]]"), Malformed),
 ]
 
 
@@ -116,5 +118,32 @@ def test_a_source_recovers_by_itself(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", CASES)
 def test_all_pages_are_read(kind: str) -> None:
+    if not CASES[kind].is_paged:
+        pytest.skip(f"{kind} has no pages")
     _, targets = whole(CASES[kind])
     assert len(targets) > len({target.partition("?")[0] for target in targets})
+
+
+@pytest.mark.parametrize("kind", CASES)
+def test_an_object_that_is_configured_and_not_there_is_refused_by_name(kind: str) -> None:
+    case = CASES[kind]
+    [outcome], _ = read(replace(case, build=case.build_unknown), case.reply)
+    assert type(outcome) is Refused
+    assert "SGONE" in str(outcome)
+
+
+@pytest.mark.parametrize("kind", CASES)
+def test_half_a_read_is_no_read(kind: str) -> None:
+    """The vendor goes away after each number of answers in turn."""
+    case = CASES[kind]
+    _, targets = whole(case)
+    for good in range(len(targets)):
+        count = 0
+
+        def reply(target: str, good: int = good) -> bytes:
+            nonlocal count
+            count += 1
+            return case.reply(target) if count <= good else answer(503)
+
+        [outcome], _ = read(case, reply)
+        assert type(outcome) is Unavailable, (good, outcome)

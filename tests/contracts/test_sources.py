@@ -16,7 +16,8 @@ from typing import Any, TypeVar
 import msgspec
 import pytest
 
-from tests.contracts.source_cases import CASES, NOW, WINDOW
+from tests.contracts.source_case import NOW, WINDOW
+from tests.contracts.source_cases import CASES
 from tests.fakes.clock import DrivenClock
 from tests.fakes.hasty_clock import HastyClock
 from tests.fakes.scripted_http import replying

@@ -23,6 +23,11 @@ class Scripted:
         """Path and query of each request."""
         return [request.split(b" ", 2)[1].decode() for request in self.requests]
 
+    @property
+    def asked(self) -> list[str]:
+        """What told the requests apart for `replying`: the target and, where there is one, the body behind a space."""
+        return [_asked(*request.split(b"\r\n\r\n", 1)) for request in self.requests]
+
 
 def answer(status: int = 200, body: bytes = b"{}", headers: str = "") -> bytes:
     """A whole answer with its length."""
@@ -39,7 +44,7 @@ async def scripted(answers: Sequence[bytes], tls: ssl.SSLContext | None = None) 
 
 @asynccontextmanager
 async def replying(reply: Callable[[str], bytes]) -> AsyncIterator[Scripted]:
-    """Answer each request by its target (path and query)."""
+    """Answer each request by its target (path and query), and by its body behind a space when it has one."""
     seen = Scripted()
     async with _serving(seen, reply, None):
         yield seen
@@ -59,7 +64,7 @@ async def _serving(seen: Scripted, reply_to: Callable[[str], bytes], tls: ssl.SS
                     (int(line[15:]) for line in head.lower().split(b"\r\n") if line[:15] == b"content-length:"), 0
                 )
                 body = await reader.readexactly(length)
-                reply = reply_to(head.split(b" ", 2)[1].decode())
+                reply = reply_to(_asked(head, body))
                 seen.requests.append(head + body)
                 writer.write(reply)
                 await writer.drain()
@@ -81,6 +86,11 @@ async def _serving(seen: Scripted, reply_to: Callable[[str], bytes], tls: ssl.SS
         over.set()
         server.close()
         await asyncio.sleep(0)
+
+
+def _asked(head: bytes, body: bytes) -> str:
+    target = head.split(b" ", 2)[1].decode()
+    return f"{target} {body.decode()}" if body else target
 
 
 def _is_whole(reply: bytes) -> bool:

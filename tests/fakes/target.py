@@ -49,6 +49,10 @@ class MemoryTarget:
         self.leases.pop(lease, None)
         return Ending(account="", is_gone=True, sessions_left=0)
 
+    async def residue(self, lease: LeaseId) -> tuple[Residue, ...]:
+        await self._called("residue")
+        return self.stuck if lease in self.leases else ()
+
     async def observe(self) -> tuple[Holding, ...]:
         await self._called("observe")
         return tuple(

@@ -29,7 +29,7 @@ class ScriptedWatch:
     def take(self, subject: str) -> None:
         self.ends = {key: end for key, end in self.ends.items() if key[0] != subject}
 
-    async def decide(self, request: AccessRequest, caller: Caller) -> Decision:
+    async def decide(self, request: AccessRequest, _caller: Caller) -> Decision:
         self.asked.append(request)
         if self.fails:
             raise RuntimeError("planted")
@@ -53,4 +53,3 @@ class ScriptedWatch:
             sentence=f"{request.subject.id} is primary on call for orders",
             evidence=(fact,),
         )
-

@@ -10,12 +10,19 @@ import logging
 from collections import Counter
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from tests.builders import CALLER, HOUR, NOW, SOURCE, links, request, resource, roster, shift
 from tests.fakes.audit import MemoryAudit
@@ -46,7 +53,8 @@ MODES = {
 }
 DIRECTORY = Directory(
     resources={
-        ResourceId(name): resource(id=ResourceId(name), stale_mode=mode, age_max=AGE_MAX) for name, mode in MODES.items()
+        ResourceId(name): resource(id=ResourceId(name), stale_mode=mode, age_max=AGE_MAX)
+        for name, mode in MODES.items()
     },
     links=links(),
 )
@@ -118,7 +126,7 @@ class Read:
 class Nights(RuleBasedStateMachine):
     """The machine. `reached` counts what happened over all runs."""
 
-    reached: Counter[str] = Counter()
+    reached: ClassVar[Counter[str]] = Counter()
 
     def __init__(self) -> None:
         super().__init__()
@@ -213,7 +221,9 @@ class Nights(RuleBasedStateMachine):
 
     def _is_emptied(self, now: datetime) -> bool:
         return bool(
-            self.last and not self.rota and any(turn.ends_at is not None and turn.ends_at > now for turn in self.last.shifts)
+            self.last
+            and not self.rota
+            and any(turn.ends_at is not None and turn.ends_at > now for turn in self.last.shifts)
         )
 
     @rule(steps=st.integers(0, 3), off=st.sampled_from([-TICK, timedelta(0), TICK]), restarts=st.sampled_from(range(5)))
@@ -282,8 +292,10 @@ class Nights(RuleBasedStateMachine):
             if not turn.starts_at <= at < turn.ends_at:
                 return False
             held_then = turn.starts_at <= read_at < turn.ends_at
-            return is_fresh or (mode is not StaleMode.STRICT and held_then) or (
-                mode is StaleMode.FORECAST and now - read_at <= timedelta(hours=24)
+            return (
+                is_fresh
+                or (mode is not StaleMode.STRICT and held_then)
+                or (mode is StaleMode.FORECAST and now - read_at <= timedelta(hours=24))
             )
 
         at, moved = now, True
@@ -350,10 +362,22 @@ MUTANTS = (
         "view.age > self.resource.age_max",
         "view.age >= self.resource.age_max",
     ),
-    Mutant("everybody is an incumbent", "watchkey.rules.evidence:_stale_shift_counts", "return shift.covers(read_at)\n        case StaleMode.FORECAST", "return True\n        case StaleMode.FORECAST"),
+    Mutant(
+        "everybody is an incumbent",
+        "watchkey.rules.evidence:_stale_shift_counts",
+        "return shift.covers(read_at)\n        case StaleMode.FORECAST",
+        "return True\n        case StaleMode.FORECAST",
+    ),
     Mutant("shift end not capping", "watchkey.rules.decide:_end", "return evidence.until", "return cap"),
-    Mutant("the next shift extends whoever has it", "watchkey.rules.roster:RosterIndex.coverage", "and accepts(s)", "and True"),
-    Mutant("closed start", "watchkey.model.oncall:Shift.covers", "self.starts_at <= instant", "self.starts_at < instant"),
+    Mutant(
+        "the next shift extends whoever has it",
+        "watchkey.rules.roster:RosterIndex.coverage",
+        "and accepts(s)",
+        "and True",
+    ),
+    Mutant(
+        "closed start", "watchkey.model.oncall:Shift.covers", "self.starts_at <= instant", "self.starts_at < instant"
+    ),
     Mutant(
         "a repeated allow lives beyond its end",
         "watchkey.flows.request_access:RequestAccess._still_holds",
@@ -399,7 +423,12 @@ def test_a_closed_end_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     """It takes three bugs to get past the end of a shift: in the fact, in its coverage, and in the last step."""
     for mutant in (
         Mutant("", "watchkey.model.oncall:Shift.covers", "instant < self.ends_at", "instant <= self.ends_at"),
-        Mutant("", "watchkey.rules.decide:_end", "return evidence.until", "return evidence.until + timedelta(microseconds=1)"),
+        Mutant(
+            "",
+            "watchkey.rules.decide:_end",
+            "return evidence.until",
+            "return evidence.until + timedelta(microseconds=1)",
+        ),
     ):
         mutant.plant(monkeypatch)
     with pytest.raises(AssertionError):

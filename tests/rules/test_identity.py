@@ -5,8 +5,8 @@ import unicodedata
 import pytest
 from hypothesis import assume, event, given
 from hypothesis import strategies as st
-from tests.builders import SOURCE, index
 
+from tests.builders import SOURCE, index
 from watchkey.model.access import Link
 from watchkey.model.ids import PersonId, SourceName, SubjectId
 from watchkey.model.oncall import Person

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
-from tests.builders import NOW, roster, shift
 
+from tests.builders import NOW, roster, shift
 from watchkey.model.errors import Malformed
 from watchkey.model.ids import PersonId
 from watchkey.model.oncall import EndKind, Provenance, Roster, Shift

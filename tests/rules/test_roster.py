@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
-from tests.builders import NOW, SOURCE, incident, responder, roster, shift
 
+from tests.builders import NOW, SOURCE, incident, responder, roster, shift
 from watchkey.model.errors import Malformed
 from watchkey.model.ids import IncidentId, PersonId, SourceName
 from watchkey.model.oncall import (
@@ -458,6 +458,15 @@ def test_the_passing_of_time_is_no_change() -> None:
     new = index_roster(roster(shift("PBOB", starts_at=hour(1), ends_at=hour(2))))
     assert diff(old, new, hour(1)).is_empty
     assert [one.person for one in diff(old, new, hour(1) - MICROSECOND).vanished] == ["PALICE"]
+
+
+def test_a_cut_that_moves_into_the_time_compared_is_a_change() -> None:
+    def cut(end: float) -> RosterIndex:
+        return index_roster(make([shift("ann", ends_at=NOW + end * HOUR, end_kind=EndKind.TRUNCATED)]))
+
+    assert cut(5).digest == cut(1).digest
+    assert [one.ends_at for one in diff(cut(5), cut(1), NOW).vanished] == [NOW + 5 * HOUR]
+    assert diff(cut(100), cut(101), NOW).is_empty
 
 
 def test_what_a_longer_look_ahead_shows_is_no_change() -> None:

@@ -51,7 +51,7 @@ KEYS = ScramKeys.derive(salted_password=bytes(32), salt=b"saltsaltsaltsalt")
 STARTUP = pg.startup_message({"user": "alice", "database": "orders", "application_name": "psql"})
 PASSWORD = pg.message(b"p", b"wkt_token\0")
 READY = pg.message(b"Z", b"I")
-OPEN = UpstreamOpen(account="wk_alice_1", keys=KEYS, nonce="n", binding=None, process_id=42, cancel_key=b"ours")
+OPEN = UpstreamOpen(account="wk_alice_1", database="orders_production", keys=KEYS, nonce="n", binding=None, process_id=42, cancel_key=b"ours")
 SASL = pg.message(b"R", pack(">i", 10) + b"SCRAM-SHA-256\0\0")
 
 
@@ -140,7 +140,7 @@ def test_a_whole_login_from_the_first_byte_to_the_first_query() -> None:
     for event, commands in conversation:
         assert session.receive(event) == commands
     assert session.receive(OPEN) == (
-        SendToServer(pg.startup_message({"user": "wk_alice_1", "database": "orders", "application_name": "psql"})),
+        SendToServer(pg.startup_message({"user": "wk_alice_1", "database": "orders_production", "application_name": "psql"})),
     )
     session = after(*DECIDED)
     assert server_login(session) == (

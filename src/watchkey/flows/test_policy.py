@@ -9,7 +9,7 @@ from typing import Any
 from watchkey.model.access import AccessRequest, Allow, Decision, Reason
 from watchkey.model.oncall import Shift
 from watchkey.ports import Clock
-from watchkey.rego import Data, EvaluationError, Limits, Location, Policy
+from watchkey.rego import Data, EvaluationError, Limits, Location, Policy, Trace
 from watchkey.rego.ast import Const, Module, Rule, Var
 from watchkey.rules.policy_input import nanoseconds
 
@@ -86,16 +86,23 @@ def _package(module: Module) -> Iterator[str]:
     yield from path
 
 
-def run_rego_test(policy: Policy, test: RegoTest, data: Data, clock: Clock) -> Result:
-    """Run one test: it passes when the rule is true, as with `opa test`."""
+def run_rego_test(
+    policy: Policy, test: RegoTest, data: Data, clock: Clock, *, trace_into: list[Trace] | None = None
+) -> Result:
+    """Run one test: it passes when the rule is true, as with `opa test`. `trace_into` collects what ran."""
     if test.is_todo:
         return Result(name=test.query, location=test.location, status=Status.SKIPPED)
     if test.why_not:
         return Result(name=test.query, location=test.location, status=Status.ERROR, message=test.why_not)
     began = clock.monotonic()
-    status, message, prints = Status.ERROR, "", ()
+    status, message = Status.ERROR, ""
+    prints: tuple[str, ...] = ()
     try:
-        result = policy.query(test.query).evaluate(data=data, now_ns=nanoseconds(clock.now()), limits=LIMITS)
+        result = policy.query(test.query).evaluate(
+            data=data, now_ns=nanoseconds(clock.now()), limits=LIMITS, trace=trace_into is not None
+        )
+        if trace_into is not None and result.trace is not None:
+            trace_into.append(result.trace)
     except EvaluationError as error:
         message = str(error)
     else:
@@ -116,6 +123,45 @@ def run_rego_test(policy: Policy, test: RegoTest, data: Data, clock: Clock) -> R
 def _shown(value: Any) -> str:
     text = {True: "true", False: "false", None: "null"}.get(value) if isinstance(value, bool | None) else repr(value)
     return str(text)[:200]
+
+
+# --- coverage ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Coverage:
+    """Which lines of a file hold something that can run, and which of them ran in some test."""
+
+    file: str
+    lines: frozenset[int]
+    ran: frozenset[int]
+
+    @property
+    def missed(self) -> Sequence[int]:
+        """The lines that no test ran."""
+        return sorted(self.lines - self.ran)
+
+    @property
+    def percent(self) -> float:
+        """The share of lines that ran, 0 to 100; 100 when there is none."""
+        return 100.0 * len(self.lines & self.ran) / len(self.lines) if self.lines else 100.0
+
+
+def coverage_of(traces: Sequence[Trace]) -> Sequence[Coverage]:
+    """What all these evaluations together covered, by file; files of tests are left out."""
+    lines: dict[str, set[int]] = {}
+    ran: dict[str, set[int]] = {}
+    for trace in traces:
+        for body in trace.bodies:
+            for place in (body.location, *(expression.location for expression in body.expressions)):
+                lines.setdefault(place.file, set()).add(place.line)
+        for file, line in trace.lines:
+            ran.setdefault(file, set()).add(line)
+    return [
+        Coverage(file=file, lines=frozenset(there), ran=frozenset(ran.get(file, ())))
+        for file, there in sorted(lines.items())
+        if file and not file.endswith("_test.rego")
+    ]
 
 
 # --- cases ---------------------------------------------------------------------------------------------------------

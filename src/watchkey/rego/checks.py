@@ -9,7 +9,7 @@ from watchkey.rego.ast import Call, Const, Expr, Module, Ref, Term, TermExpr, Va
 from watchkey.rego.builtins import Builtin
 from watchkey.rego.errors import RegoError
 from watchkey.rego.program import Program, RuleNode, walk_terms
-from watchkey.rego.resolve import COMPILE_ERROR, TYPE_ERROR, dotted
+from watchkey.rego.resolve import COMPILE_ERROR, TYPE_ERROR
 from watchkey.rego.source import Source
 
 DEPRECATED: Final = frozenset(

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any, Final
 
-from watchkey.rego import runtime
+from watchkey.rego import runtime, weights
 from watchkey.rego.ast import Array, Comprehension, Const, Expr, ObjectTerm, Template, Term, TermExpr, Var
 from watchkey.rego.codegen_context import Context
 from watchkey.rego.codegen_terms import TermEmitter
@@ -14,7 +14,7 @@ from watchkey.rego.errors import RegoError, RegoErrors
 from watchkey.rego.program import RuleNode, branch_terms, walk_terms
 from watchkey.rego.resolve import Branch, ResolvedRule
 from watchkey.rego.safety import closure_bodies
-from watchkey.rego.values import COLLECTION_TYPES, FALSE, TRUE, UNDEFINED, Boolean, Object, Set
+from watchkey.rego.values import COLLECTION_TYPES, FALSE, PLAIN_TYPES, TRUE, UNDEFINED, Boolean, Object, Set
 
 ONCE: Final = (None,)
 
@@ -28,6 +28,8 @@ RUNTIME: Final[dict[str, Any]] = {
     "Set": Set,
     "COLLECTIONS": COLLECTION_TYPES,
     "SIZED": frozenset({str, *COLLECTION_TYPES}),
+    "PLAIN": PLAIN_TYPES,
+    **{name: getattr(weights, name) for name in ("weigh", "charge", "same", "crowded", "array", "weighed")},
     "SMALL": 1 << 62,
     "Decimal": Decimal,
     "Boolean": Boolean,
@@ -37,7 +39,7 @@ RUNTIME: Final[dict[str, Any]] = {
         for name in (
             "deref", "pairs", "items", "less", "at_most", "member", "put", "put_path", "add_path", "merge_path", "built",
             "conflict", "function_conflict", "enter", "virtual_get", "virtual_pairs", "settle", "nested", "base_path", "call_mocked",
-            "Replacement", "template_text", "raw_path", "joined", "only", "printed",
+            "Replacement", "template_text", "raw_path", "joined", "only", "printed", "look_up", "add", "member_pair",
         )
     },
 }  # fmt: skip
@@ -117,7 +119,7 @@ class RuleEmitter(TermEmitter):
         """Take over a value, or end in a conflict with another one."""
         self.line(f"if {target} is UNDEF: {target} = {value}")
         place = self.unit.pooled("L", rule.source.location(rule.at))
-        self.line(f"elif {target} != {value}: {conflict}({place})")
+        self.line(f"elif {target} != {value} if type({value}) in PLAIN else not same(st, {target}, {value}): {conflict}({place})")
 
     def _clause(self, rule: ResolvedRule, target: str, conflict: str) -> None:
         """One rule with its else branches."""
@@ -152,8 +154,8 @@ class RuleEmitter(TermEmitter):
                 if rule.key is not None:
                     element = self.term(rule.key)
                     self.context.succeed(self, rule, rule.branches[0], element)
-                    self.line(f"out.add({element})")
-        self.line("res = Set(out)")
+                    self.line(f"add(st, out, {element})")
+        self.line("res = weighed(st, Set(out))")
 
     def _object(self, node: RuleNode) -> None:
         self.line("out = {}")
@@ -171,12 +173,12 @@ class RuleEmitter(TermEmitter):
                 if rule.kind == "set":
                     self.line(f"add_path(out, {path}, {value})")
                 elif len(keys) == 1 and not node.children:
-                    self.line(f"put(out, {keys[0]}, {value})")
+                    self.line(f"put(st, out, {keys[0]}, {value})")
                 else:
                     self.line(f"put_path(out, {path}, {value})")
         self._nested(node)
         simple = not node.children and all(len(rule.dynamic) == 1 and rule.kind != "set" for rule in node.rules)
-        self.line("res = Object(out)" if simple else "res = built(out)")
+        self.line(f"res = weighed(st, {'Object' if simple else 'built'}(out))")
 
     def _nested(self, node: RuleNode) -> None:
         """Merge the documents of rules that stand below."""
@@ -212,7 +214,7 @@ class RuleEmitter(TermEmitter):
             with self.function(f"i{slot}(st)"):
                 self.line("v = st.input")
                 if path:
-                    looked_up = "".join(f"[{ascii(key)}]" for key in path)
+                    looked_up = "".join(f"[{key!a}]" for key in path)
                     self.line(f"try: v = v{looked_up}")
                     self.line("except LOOKUP: v = UNDEF")
                 self.line("if type(v) is not str and v is not UNDEF: v = v if type(v) is int and SMALL > v > -SMALL else from_json(v)")

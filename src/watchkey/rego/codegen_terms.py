@@ -27,21 +27,21 @@ from watchkey.rego.ast import (
 )
 from watchkey.rego.codegen_context import Context
 from watchkey.rego.emit import Emitter
+from watchkey.rego.parse_terms import MEMBER
 from watchkey.rego.program import RuleNode
 from watchkey.rego.resolve import ROOTS, dotted
 from watchkey.rego.safety import evaluable, evaluation_order, inner_pairs, matchable
-from watchkey.rego.parse_terms import MEMBER
-from watchkey.rego.values import FALSE, TRUE, Set
+from watchkey.rego.values import FALSE, PLAIN_TYPES, TRUE, Set
 
 COMPARISONS: Final = {
-    "equal": "{0} == {1}",
-    "neq": "{0} != {1}",
-    "lt": "less({0}, {1})",
-    "lte": "at_most({0}, {1})",
-    "gt": "less({1}, {0})",
-    "gte": "at_most({1}, {0})",
+    "equal": "({0} == {1} if type({0}) in PLAIN else same(st, {0}, {1}))",
+    "neq": "({0} != {1} if type({0}) in PLAIN else not same(st, {0}, {1}))",
+    "lt": "less(st, {0}, {1})",
+    "lte": "at_most(st, {0}, {1})",
+    "gt": "less(st, {1}, {0})",
+    "gte": "at_most(st, {1}, {0})",
     "internal.member_2": "member(st, {0}, {1})",
-    "internal.member_3": "deref({2}, {0}) == {1}",
+    "internal.member_3": "member_pair(st, {0}, {1}, {2})",
 }
 
 _KIND_TESTS: Final = {
@@ -85,14 +85,18 @@ class TermEmitter(Emitter):
             return self.call(term)
         if isinstance(term, Array):
             parts = self.terms(term.items)
-            return self.set("(" + "".join(f"{part}, " for part in parts) + ")")
+            return self.weighed(self.set("(" + "".join(f"{part}, " for part in parts) + ")"), term.items, parts)
         if isinstance(term, SetTerm):
             parts = self.terms(term.items)
-            return self.set("Set((" + "".join(f"{part}, " for part in parts) + "))")
+            for item, part in zip(term.items, parts, strict=True):
+                if not isinstance(item, Const):
+                    self.line(f"if type({part}) not in PLAIN: charge({self.st}, {part})")
+            return self.weighed(self.set("Set((" + "".join(f"{part}, " for part in parts) + "))"), term.items, parts)
         if isinstance(term, ObjectTerm):
-            parts = self.terms([part for pair in term.pairs for part in pair])
+            listed = [part for pair in term.pairs for part in pair]
+            parts = self.terms(listed)
             pairs = [f"{key}: {value}" for key, value in zip(parts[::2], parts[1::2], strict=True)]
-            return self.set("Object({" + ", ".join(pairs) + "})")
+            return self.weighed(self.set("Object({" + ", ".join(pairs) + "})"), listed, parts)
         if isinstance(term, Template):
             return self.template(term)
         return self.comprehension(term)
@@ -108,6 +112,15 @@ class TermEmitter(Emitter):
         for index in order[0] if order is not None else range(len(terms)):
             found[index] = self.term(terms[index])
         return found
+
+    def weighed(self, made: str, terms: list[Term], parts: list[str]) -> str:
+        """Weigh a composite that may hold several composites."""
+        doubtful = [part for term, part in zip(terms, parts, strict=True) if not isinstance(term, Const)]
+        if len(doubtful) == 2:
+            self.line(f"if type({doubtful[0]}) not in PLAIN and type({doubtful[1]}) not in PLAIN: weigh({self.st}, {made})")
+        elif len(doubtful) > 2:
+            self.line(f"if crowded({', '.join(doubtful)}): weigh({self.st}, {made})")
+        return made
 
     def template(self, term: Template) -> str:
         """A template string."""
@@ -139,13 +152,16 @@ class TermEmitter(Emitter):
                 self.body_of(term.body)
                 if term.key is not None:
                     key, value = self.terms([term.key, term.value])
-                    self.line(f"put({result}, {key}, {value})")
+                    self.line(f"put({self.st}, {result}, {key}, {value})")
+                elif term.kind == "array":
+                    self.line(f"{result}.append({self.term(term.value)})")
                 else:
-                    value = self.term(term.value)
-                    self.line(f"{result}.{'append' if term.kind == 'array' else 'add'}({value})")
+                    self.line(f"add({self.st}, {result}, {self.term(term.value)})")
 
         out = self.isolated(initial, write)
-        return self.set({"array": "tuple", "set": "Set", "object": "Object"}[term.kind] + f"({out})")
+        if term.kind == "array":
+            return self.set(f"array({self.st}, {out})")
+        return self.set(f"weighed({self.st}, {'Set' if term.kind == 'set' else 'Object'}({out}))")
 
     # --- references --------------------------------------------------------------------------------------------------
 
@@ -177,7 +193,7 @@ class TermEmitter(Emitter):
         if isinstance(part, Var) and part.name not in self.bound:
             return self.iterate(value, part)
         if evaluable(part, self.known()) is not None:
-            return self.defined(f"deref({value}, {self.term(part)})")
+            return self.defined(f"look_up({self.st}, {value}, {self.term(part)})")
         key, item = self.temporary(), self.temporary()
         self.loop(f"{key}, {item}", f"pairs({self.st}, {value})")
         self.match(part, key)
@@ -287,7 +303,8 @@ class TermEmitter(Emitter):
             parts = [self.defined(f"{value}.get({key}, UNDEF)") for key in keys]
             self.match_parts([item for _, item in pattern.pairs], parts)
         else:
-            self.fail_if(f"{self.term(pattern)} != {value}")
+            other = self.term(pattern)
+            self.fail_if(f"{other} != {value} if type({value}) in PLAIN else not same({self.st}, {value}, {other})")
 
     def match_parts(self, patterns: list[Term], values: list[str]) -> None:
         """Match several patterns, those first whose variables are bound."""
@@ -383,14 +400,17 @@ class TermEmitter(Emitter):
         """A Python condition for a comparison of evaluated arguments."""
         if call.target in _KIND_TESTS:
             return _KIND_TESTS[call.target].format(self.named(args[0]))
+        for arg in call.args:
+            if call.target in ("equal", "neq") and isinstance(arg, Const) and type(arg.value) in PLAIN_TYPES:
+                return f"{args[0]} {'==' if call.target == 'equal' else '!='} {args[1]}"
         if call.target == MEMBER and isinstance(call.args[1], Const) and type(call.args[1].value) is Set:
-            return f"{args[0]} in {args[1]}"
+            return f"(type({args[0]}) in PLAIN and {args[0]} in {args[1]} or member({self.st}, {args[0]}, {args[1]}))"
         if call.target in _NATIVE:
             for index, arg in enumerate(call.args):
                 other = args[1 - index]
-                if isinstance(arg, Const) and type(arg.value) in (int, str) and not other[0] in "'\"-0123456789":
+                if isinstance(arg, Const) and type(arg.value) in (int, str) and other[0] not in "'\"-0123456789":
                     kind = "int" if type(arg.value) is int else "str"
-                    general = COMPARISONS[call.target].format(*args)
+                    general = COMPARISONS[call.target].format(*args).replace("(st,", f"({self.st},")
                     return f"({args[0]} {_NATIVE[call.target]} {args[1]} if type({other}) is {kind} else {general})"
         return COMPARISONS[call.target].format(*args).replace("(st,", f"({self.st},")
 

@@ -24,7 +24,7 @@ MAX_CHAIN: Final = 150
 """Operators of one expression without brackets, and look-ups of one reference."""
 
 
-class ParseFailure(Exception):  # noqa: N818 - it carries a RegoError
+class ParseFailure(Exception):
     """Parsing stopped at `error`; `position` is the index of the token."""
 
     def __init__(self, error: RegoError, position: int) -> None:
@@ -155,7 +155,7 @@ class Cursor:
         self.depth -= 1
 
 
-class TooDeep(RegoErrors):  # noqa: N818 - named for what happened
+class TooDeep(RegoErrors):
     """The source is nested deeper than any parser should follow; not caught by attempts to parse otherwise."""
 
     def __init__(self, error: RegoError) -> None:

@@ -70,7 +70,7 @@ class RegoError:
         return [f"    {shown}", "    " + " " * (self.location.column - 1 - start) + "^"]
 
 
-class RegoErrors(Exception):  # noqa: N818 - the plural says that it carries several
+class RegoErrors(Exception):
     """The policy cannot be used; `errors` holds every RegoError that was found, in order of place."""
 
     def __init__(self, errors: Iterable[RegoError]) -> None:
@@ -97,14 +97,14 @@ class EvaluationError(Exception):
         return self
 
 
-class LimitExceeded(EvaluationError):  # noqa: N818 - named for what happened
+class LimitExceeded(EvaluationError):
     """A bound was reached: steps, depth, size of a result, magnitude of a number."""
 
     def __init__(self, message: str, location: Location = NOWHERE) -> None:
         super().__init__("eval_limit_error", message, location)
 
 
-class MalformedValue(EvaluationError):  # noqa: N818 - named for what happened
+class MalformedValue(EvaluationError):
     """A document handed in is not a JSON value."""
 
     def __init__(self, message: str) -> None:

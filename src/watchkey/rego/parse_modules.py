@@ -414,7 +414,7 @@ class ModuleParser(BodyParser):
             raise self.unexpected("expected rule head name" if token.kind == NAME else "")
         self.advance()
         head: Term = self.variable(token)
-        if self.at_symbol("(", "[") and not self.current.newline or self.joined("."):
+        if (self.at_symbol("(", "[") and not self.current.newline) or self.joined("."):
             head = self.parse_reference(head)
         rule = Rule(path=[head], at=start)
         if isinstance(head, Call):

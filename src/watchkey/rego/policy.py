@@ -16,7 +16,7 @@ from watchkey.rego.codegen_context import Context, mocked_functions
 from watchkey.rego.codegen_trace import TracedContext
 from watchkey.rego.emit import Unit
 from watchkey.rego.errors import EvaluationError, LimitExceeded, Location, RegoError, RegoErrors
-from watchkey.rego.explain import Recorder, TracedBody, Trace
+from watchkey.rego.explain import Recorder, Trace, TracedBody
 from watchkey.rego.metadata import Metadata
 from watchkey.rego.parse_modules import parse_module, parse_query
 from watchkey.rego.program import Program, branch_terms, expr_terms
@@ -46,7 +46,7 @@ class Limits:
     `depth`: rules and functions that may be open at once.
     """
 
-    steps: int = 2_000_000
+    steps: int = 1_000_000
     size: int = 1_000_000
     depth: int = 200
 

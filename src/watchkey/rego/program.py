@@ -73,6 +73,7 @@ class Program:
         self.root = RuleNode(("data",))
         self.errors: list[RegoError] = []
         self.slots = 0
+        self._functions: dict[str, RuleNode] | None = None
 
     def add_package(self, path: Iterable[str]) -> None:
         """Make sure that the package exists as a document, even an empty one."""
@@ -83,6 +84,7 @@ class Program:
 
     def add(self, rule: ResolvedRule) -> None:
         """Put a rule in its place."""
+        self._functions = None
         node = self.root
         for key in rule.prefix[1:]:
             node = node.child(key)
@@ -246,7 +248,9 @@ class Program:
 
     def functions(self) -> dict[str, RuleNode]:
         """Every function of the policy by its dotted name."""
-        return {dotted(node.path): node for node in self.root.descend() if node.function}
+        if self._functions is None:
+            self._functions = {dotted(node.path): node for node in self.root.descend() if node.function}
+        return self._functions
 
 
 def branch_terms(branch: Branch) -> list[Term]:

@@ -81,7 +81,7 @@ def _reference(ref: Ref, package: tuple[str, ...]) -> str:
 
 def _call(call: Call, package: tuple[str, ...]) -> str:
     args = [_text(arg, package) for arg in call.args]
-    if call.infix and call.target in _SYMBOLS and len(args) == 2:  # noqa: PLR2004 - an infix operator
+    if call.infix and call.target in _SYMBOLS and len(args) == 2:
         return f"{args[0]} {_SYMBOLS[call.target]} {args[1]}"
     if call.target == MEMBER:
         return f"{args[0]} in {args[1]}"

@@ -205,7 +205,7 @@ class Resolver:
             self._error(f"var {name} {scope.kinds[name]} above", at)
         elif name in scope.seen:
             self._error(f"var {name} referenced above", at)
-        elif len(self._scopes) == 2 and self._scopes[0].kinds.get(name) == "arg":  # noqa: PLR2004 - the rule's body
+        elif len(self._scopes) == 2 and self._scopes[0].kinds.get(name) == "arg":
             self._error(f"arg {name} redeclared", at)
         elif (self.strict or self.dialect == "v1") and name in ROOTS:
             self._error(f"variables must not shadow {name} (use a different variable name)", at)

@@ -7,12 +7,13 @@ from decimal import Decimal
 from typing import Any, Final
 
 from watchkey.rego.builtins import BuiltinError
-from watchkey.rego.errors import EvaluationError, LimitExceeded, Location, NOWHERE
+from watchkey.rego.errors import NOWHERE, EvaluationError, LimitExceeded, Location
 from watchkey.rego.values import (
     COLLECTION_TYPES,
     EMPTY_OBJECT,
     FALSE,
     NUMBER_TYPES,
+    PLAIN_TYPES,
     TRUE,
     UNDEFINED,
     Boolean,
@@ -24,6 +25,7 @@ from watchkey.rego.values import (
     sort_values,
     value_text,
 )
+from watchkey.rego.weights import charge, same, weigh
 
 
 class Unset:
@@ -70,6 +72,7 @@ class State:
         "seed",
         "strict",
         "trace",
+        "weights",
     )
 
     def __init__(self, slots: int, data: Object, document: Any, steps: int, max_size: int) -> None:
@@ -87,6 +90,7 @@ class State:
         self.host: Any = None
         self.strict = False
         self.trace: Any = None
+        self.weights: dict[int, tuple[Any, int]] = {}
 
     # --- for built-ins (builtins.CallContext) ------------------------------------------------------------------------
 
@@ -113,7 +117,7 @@ class State:
         and ``("functions",)``: none replaced, which is how a replacement itself runs.
         """
         other = State.__new__(State)
-        for name in ("budget", "cache", "host", "max_size", "now_ns", "prints", "seed", "strict", "trace"):
+        for name in ("budget", "cache", "host", "max_size", "now_ns", "prints", "seed", "strict", "trace", "weights"):
             setattr(other, name, getattr(self, name))
         other.memo = [UNSET] * len(self.memo)
         other.data, other.input, other.mocks, other.presets = self.data, self.input, self.mocks, self.presets
@@ -176,6 +180,13 @@ def deref(value: Any, key: Any) -> Any:
     return UNDEFINED
 
 
+def look_up(st: State, value: Any, key: Any) -> Any:
+    """``value[key]`` where the key may be a composite."""
+    if type(key) not in PLAIN_TYPES:
+        charge(st, key)
+    return deref(value, key)
+
+
 def pairs(st: State, value: Any) -> Iterable[tuple[Any, Any]]:
     """Keys and values of a collection, in order; a set's elements are their own keys. Costs a step each."""
     kind = type(value)
@@ -232,25 +243,37 @@ def raw_path(document: Any, path: tuple[str, ...]) -> Any:
 # --- comparisons -----------------------------------------------------------------------------------------------------
 
 
-def less(left: Any, right: Any) -> bool:
+def less(st: State, left: Any, right: Any) -> bool:
     """``left < right`` in Rego's order."""
     kind = type(left)
     if kind is type(right) and (kind is int or kind is str):
         return bool(left < right)
+    _pay_for_order(st, left, right)
     return compare(left, right) < 0
 
 
-def at_most(left: Any, right: Any) -> bool:
+def at_most(st: State, left: Any, right: Any) -> bool:
     """``left <= right`` in Rego's order."""
     kind = type(left)
     if kind is type(right) and (kind is int or kind is str):
         return bool(left <= right)
+    _pay_for_order(st, left, right)
     return compare(left, right) <= 0
+
+
+def _pay_for_order(st: State, left: Any, right: Any) -> None:
+    if type(left) not in PLAIN_TYPES and type(left) is type(right):
+        charge(st, left)
+        charge(st, right)
 
 
 def member(st: State, element: Any, collection: Any) -> bool:
     """``element in collection``."""
     kind = type(collection)
+    if type(element) not in PLAIN_TYPES:
+        charge(st, element)
+        if kind is tuple or kind is Object:
+            return any([same(st, element, each) for each in (collection if kind is tuple else collection.values())])
     if kind is Set:
         return element in collection
     if kind is tuple or kind is Object:
@@ -263,12 +286,21 @@ def member(st: State, element: Any, collection: Any) -> bool:
 # --- building --------------------------------------------------------------------------------------------------------
 
 
-def put(out: dict[Any, Any], key: Any, value: Any, at: Location = NOWHERE) -> None:
+def put(st: State, out: dict[Any, Any], key: Any, value: Any, at: Location = NOWHERE) -> None:
     """Add an entry to an object under construction."""
+    if type(key) not in PLAIN_TYPES:
+        charge(st, key)
     known = out.setdefault(key, value)
-    if known is not value and known != value:
+    if known is not value and (known != value if type(known) in PLAIN_TYPES else not same(st, known, value)):
         message = "object keys must be unique"
         raise EvaluationError(CONFLICT, message, at)
+
+
+def add(st: State, out: set[Any], element: Any) -> None:
+    """Add an element to a set under construction."""
+    if type(element) not in PLAIN_TYPES:
+        charge(st, element)
+    out.add(element)
 
 
 class Building(dict[Any, Any]):
@@ -475,11 +507,14 @@ def guarded(call: Callable[..., Any]) -> Callable[..., Any]:
 
     def run(st: State, *args: Any) -> Any:
         try:
-            return call(st, *args)
+            result = call(st, *args)
         except BuiltinError as problem:
             if st.strict:
                 raise EvaluationError(problem.code, str(problem)) from None
             return UNDEFINED
+        if type(result) in COLLECTION_TYPES:
+            weigh(st, result)
+        return result
 
     return run
 
@@ -532,3 +567,11 @@ def printed(st: State, at: Location, values: tuple[Any, ...]) -> None:
     text = " ".join([template_text(value) for value in values])
     st.check_size(len(text) + len(st.prints))
     st.prints.append((at, text))
+
+
+def member_pair(st: State, key: Any, value: Any, collection: Any) -> bool:
+    """``key, value in collection``."""
+    found = look_up(st, collection, key)
+    if found is UNDEFINED:
+        return False
+    return bool(found == value) if type(found) in PLAIN_TYPES else same(st, found, value)

@@ -58,8 +58,8 @@ class Boolean:
         return boolean, (self._held,)
 
 
-TRUE: Final = Boolean(True)  # noqa: FBT003 - the value itself
-FALSE: Final = Boolean(False)  # noqa: FBT003 - the value itself
+TRUE: Final = Boolean(True)
+FALSE: Final = Boolean(False)
 
 
 def boolean(held: object) -> Boolean:
@@ -94,7 +94,7 @@ def _immutable(*_args: object, **_kwargs: object) -> NoReturn:
 class Object(dict[Any, Any]):
     """A Rego object: an immutable mapping from any value to any value, hashable, iterated in sorted key order."""
 
-    __slots__ = ("_hash", "_pairs")
+    __slots__ = ("_hash", "_pairs", "weight")
 
     def __hash__(self) -> int:  # type: ignore[override]  # dict declares it None; this dict never changes
         try:
@@ -121,7 +121,7 @@ class Object(dict[Any, Any]):
 class Set(frozenset[Any]):
     """A Rego set: a frozenset that remembers its elements in sorted order."""
 
-    __slots__ = ("_ordered",)
+    __slots__ = ("_ordered", "weight")
 
     def ordered(self) -> tuple[Any, ...]:
         """The elements in Rego's order; computed once."""
@@ -141,6 +141,7 @@ EMPTY_SET: Final = Set()
 Value: TypeAlias = None | Boolean | int | Decimal | str | tuple[Any, ...] | Object | Set
 """A Rego value. Python cannot say it recursively without cost, so elements are typed ``Any``."""
 
+PLAIN_TYPES: Final = frozenset({str, int, type(None), Boolean, Decimal})
 NUMBER_TYPES: Final = frozenset({int, Decimal})
 COLLECTION_TYPES: Final = frozenset({tuple, Object, Set})
 

@@ -97,8 +97,8 @@ def _in_scope(question: Question, scope: Scope) -> Reason | list[Finding]:
         return person
     found = list(_on_call_facts(question, view, scope, person))
     found.extend(_responding_facts(question, view, scope, person))
-    if not found and question.is_stale(view):
-        return Reason.ROSTER_STALE
+    if not found and (question.is_stale(view) or question.now >= view.index.roster.window_ends_at):
+        return Reason.ROSTER_STALE  # beyond what was asked for, an empty answer says nothing
     return found
 
 

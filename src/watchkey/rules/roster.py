@@ -550,9 +550,9 @@ def diff(old: RosterIndex, new: RosterIndex, now: datetime) -> RosterChange:
     """Compare what two rosters of one source say from `now` to the earlier end of their windows."""
     if old.source != new.source:
         raise ValueError(f"{old.source} and {new.source} are two sources: their rosters cannot be compared")
-    if old.digest == new.digest:
-        return RosterChange()
     window_end = min(old.roster.window_ends_at, new.roster.window_ends_at)
+    if old.digest == new.digest and not any(_is_cut_before(window_end, index) for index in (old, new)):
+        return RosterChange()
     changed = _changed_people(old, new)
     appeared: list[Shift] = []
     vanished: list[Shift] = []
@@ -572,6 +572,11 @@ def diff(old: RosterIndex, new: RosterIndex, now: datetime) -> RosterChange:
         services=len(old_services),
         lost_services=frozenset(s for s, policy in old_services.items() if new.policy_of(s) != policy),
     )
+
+
+def _is_cut_before(instant: datetime, index: RosterIndex) -> bool:
+    """Whether a shift is cut off within the time compared: the digest leaves out where, so it cannot vouch for it."""
+    return any(s.end_kind is EndKind.TRUNCATED and _ends(s) < instant for s in index.roster.shifts)
 
 
 def _changed_people(old: RosterIndex, new: RosterIndex) -> frozenset[PersonId]:

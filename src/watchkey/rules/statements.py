@@ -30,7 +30,7 @@ _SECRET_WORD: Final = re.compile(
 _IN_STRING: Final = re.compile(
     r"(\b(?:password|passwd|secret)\s*=\s*)(?:''[^']*''|\\?'[^']*'|[^\s'\"&;,)]+)", re.IGNORECASE
 )
-_IN_URL: Final = re.compile(r"(\bpostgres(?:ql)?://[^\s:/@']+:)[^\s@']+(@)", re.IGNORECASE)
+_IN_URL: Final = re.compile(r"(\bpostgres(?:ql)?://[^\s:/@']{1,100}:)[^\s@']{1,300}(@)", re.IGNORECASE)
 HIDDEN: Final = "'***'"
 
 
@@ -52,6 +52,6 @@ def redacted(text: str) -> str:
     lowered = text.lower()
     if "pass" not in lowered and "secret" not in lowered and "token" not in lowered and "://" not in lowered:
         return text
-    text = _SECRET_WORD.sub(lambda found: found.group(1) + HIDDEN, text)
     text = _IN_STRING.sub(lambda found: found.group(1) + "***", text)
+    text = _SECRET_WORD.sub(lambda found: found.group(1) + HIDDEN, text)
     return _IN_URL.sub(lambda found: found.group(1) + "***" + found.group(2), text)

@@ -1,4 +1,4 @@
-"""Reads a file of policy cases: a roster, resources as in the configuration, and which decision each request must get."""
+"""Reads a file of policy cases: a roster, resources as in the configuration, and the decision each request must get."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from watchkey.model.access import AccessRequest, Link, Reason, Resource, Subject
 from watchkey.model.ids import CallerId, PersonId, PrivilegeName, ResourceId, SourceName, SubjectId
 from watchkey.model.oncall import EndKind, Provenance, Shift
 from watchkey.rego import Location
-from watchkey.rules.located import ConfigError, Located, load, nearest
+from watchkey.rules.located import ConfigError, Located, Mark, load, nearest
 from watchkey.settings.crosscheck import CrossCheck, merged
 from watchkey.settings.load import policy_of, resource_of
 from watchkey.settings.schema import tidy_schema
@@ -38,8 +38,6 @@ SOURCE: Final = SourceName("roster")
 CALLER: Final = CallerId("policy-test")
 DEFAULT: Final = "default"
 NO_ROSTER: Final = "none"
-
-Instant = Annotated[datetime, Meta(tz=True)]
 
 
 class CasePager(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -64,10 +62,10 @@ class ShiftEntry(Section, frozen=True, kw_only=True, forbid_unknown_fields=True)
     policy: Text | None = None
     schedule: Text | None = None
     level: Level | None = None
-    starts: Annotated[Instant | None, Meta(description="Left out: since ever.")] = msgspec.field(
+    starts: Annotated[datetime | None, Meta(description="Left out: since ever.")] = msgspec.field(
         name="from", default=None
     )
-    ends: Annotated[Instant | None, Meta(description="Left out: see `end`.")] = msgspec.field(name="to", default=None)
+    ends: Annotated[datetime | None, Meta(description="Left out: see `end`.")] = msgspec.field(name="to", default=None)
     end: Annotated[EndKind, Meta(description="What a missing end means.")] = EndKind.EXACT
     provenance: Provenance = Provenance.ROTA
 
@@ -79,16 +77,16 @@ class CaseEntry(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ask: Annotated[Text, Meta(description="`SUBJECT PRIVILEGE RESOURCE`, as `watchkey check` takes it.")]
     want: Literal["allow", "deny"]
     reason: Annotated[Reason | None, Meta(description="The reason that the decision must have.")] = None
-    until: Annotated[Instant | None, Meta(description="The end that the allow must have.")] = None
+    until: Annotated[datetime | None, Meta(description="The end that the allow must have.")] = None
     says: Annotated[str, Meta(description="What must stand in the sentence for people.")] = ""
-    at: Annotated[Instant | None, Meta(description="When; left out: the file's `at`.")] = None
+    at: Annotated[datetime | None, Meta(description="When; left out: the file's `at`.")] = None
     roster: Annotated[
         Name | None, Meta(description="One of `rosters`, or `none`: nothing was ever read. Left out: `roster`.")
     ] = None
     read_ago: Annotated[
         timedelta, Meta(description="How long before that instant the roster was last read completely.")
     ] = timedelta(0)
-    taken_at: Annotated[Instant | None, Meta(description="What the roster says of its own time, if that differs.")] = (
+    taken_at: Annotated[datetime | None, Meta(description="What the roster says of its own time, if that differs.")] = (
         None
     )
     shifts: Annotated[tuple[ShiftEntry, ...], Meta(description="Shifts besides those of the roster.")] = ()
@@ -109,7 +107,7 @@ class CasesDocument(Section, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         Mapping[Text, Text], Meta(description="Subject -> person. Left out: each person is the subject of that name.")
     ] = {}
     groups: Annotated[Mapping[Text, tuple[Text, ...]], Meta(description="Name -> subjects.")] = {}
-    at: Annotated[Instant | None, Meta(description="The instant of cases that name none.")] = None
+    at: Annotated[datetime | None, Meta(description="The instant of cases that name none.")] = None
     cases: Annotated[tuple[CaseEntry, ...], Meta(min_length=1)]
 
 
@@ -131,7 +129,7 @@ class CaseFile:
 def load_cases(path: Path) -> CaseFile:
     """Read a file of cases. Raises `ConfigError` with everything that is wrong."""
     root = _load(path)
-    document = root.convert(CasesDocument, hooks={Instant: _instant})
+    document = root.convert(CasesDocument, hooks={datetime: _instant})
     surroundings = Surroundings(directory=path.parent)
     reader = _Reader(root, document, surroundings)
     raise_all(list(reader.errors()))
@@ -151,7 +149,7 @@ def _load(path: Path) -> Located:
     try:
         return load(path.read_bytes(), str(path))
     except OSError as error:
-        raise ConfigError(f"cannot be read: {error.strerror}", file=str(path)) from None
+        raise ConfigError(f"cannot be read: {error.strerror}", file=str(path), mark=Mark(1, 1)) from None
 
 
 def _instant(value: Any) -> datetime:
@@ -260,9 +258,7 @@ class _Reader:
                 context=entry.context,
             ),
             at=at,
-            wanted=Wanted(
-                is_allow=entry.want == "allow", reason=entry.reason, until=entry.until, sentence=entry.says
-            ),
+            wanted=Wanted(is_allow=entry.want == "allow", reason=entry.reason, until=entry.until, sentence=entry.says),
             roster=None if entry.roster == NO_ROSTER else entry.roster or DEFAULT,
             read_ago=entry.read_ago,
             taken_at=entry.taken_at,

@@ -177,7 +177,6 @@ def _settings(shape: File, root: Located, file: Path, surroundings: Surroundings
         storage=StorageSettings(
             path=surroundings.path(shape.storage.path),
             key_file=surroundings.path(shape.storage.key_file),
-            checkpoint_file=surroundings.path(shape.storage.checkpoint_file) if shape.storage.checkpoint_file else None,
             checkpoint=surroundings.path(shape.storage.checkpoint) if shape.storage.checkpoint else None,
             section=shape.storage,
         ),

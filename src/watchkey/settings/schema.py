@@ -53,6 +53,14 @@ def configuration_schema(source_configs: SourceConfigs) -> dict[str, Any]:
     }
 
 
+def tidy_schema(wanted: type) -> dict[str, Any]:
+    """The schema of one type of ours, with its parts under `$defs`."""
+    (reference,), definitions = msgspec.json.schema_components([wanted], schema_hook=_foreign, ref_template=_REFERENCE)
+    sections = _tidied(definitions)
+    top = sections.pop(_definition_name(reference))
+    return {**{key: value for key, value in top.items() if key != "title"}, "$defs": sections}
+
+
 def _foreign(wanted: type) -> dict[str, Any]:
     """What msgspec does not know."""
     if wanted is Secret:

@@ -98,7 +98,7 @@ class Api:
     def routes(self) -> list[Route]:
         """Everything that the contract knows, and the one write operation that saves nothing."""
         answers: dict[str, Callable[[Asked], Json]] = {
-            "/users": lambda asked: self._page(asked, "users", map(self._views.user, self._matching_users(asked))),
+            "/users": lambda asked: self._page(asked, "users", self._matching_users(asked), self._views.user),
             "/users/{id}": lambda asked: {"user": self._views.user(self._find(self.world.users, asked.id))},
             "/oncalls": self._on_calls,
             "/schedules": self._schedules,
@@ -107,9 +107,7 @@ class Api:
             "/schedules/{id}/audit/records": self._schedule_audit,
             "/v3/schedules": self._v3_schedules,
             "/v3/schedules/{id}": self._v3_schedule,
-            "/services": lambda asked: self._page(
-                asked, "services", map(self._views.service, self.world.services.values())
-            ),
+            "/services": lambda asked: self._page(asked, "services", self.world.services.values(), self._views.service),
             "/services/{id}": lambda asked: {"service": self._views.service(self._find(self.world.services, asked.id))},
             "/escalation_policies": self._policies,
             "/escalation_policies/{id}": lambda asked: {
@@ -219,15 +217,25 @@ class Api:
 
     # Lists
 
-    def _page(self, asked: Asked, name: str, rows: Iterable[Json], *, default: int = 25, most: int = 100) -> Json:
+    def _page(
+        self,
+        asked: Asked,
+        name: str,
+        things: Iterable[Any],
+        show: Callable[[Any], Json],
+        *,
+        default: int = 25,
+        most: int = 100,
+    ) -> Json:
+        """One page of a list; only what is on it is made."""
         limit = min(max(1, _number(asked, "limit", default)), most)
         offset = _number(asked, "offset", 0)
         if offset + limit > ROW_CAP:
             raise Reject(400, "offset + limit may not be more than 10000")
-        everything = list(rows)
+        everything = list(things)
         page = everything[offset : offset + limit]
         return {
-            name: page,
+            name: [show(thing) for thing in page],
             "limit": limit,
             "offset": offset,
             "more": offset + len(page) < len(everything),
@@ -266,19 +274,17 @@ class Api:
                 rows = [row for row in rows if row[part]["id"] in wanted]
         if wanted := set(asked.all("schedule_ids[]")):
             rows = [row for row in rows if (row["schedule"]["id"] if row["schedule"] else "null") in wanted]
-        return self._page(asked, "oncalls", _earliest(rows) if asked.flag("earliest") else rows)
+        return self._page(asked, "oncalls", _earliest(rows) if asked.flag("earliest") else rows, _as_it_is)
 
     def _schedules(self, asked: Asked) -> Json:
         self._changed(asked)
-        window, include = _window(asked), set(asked.all("include[]"))
-        shown = []
-        for schedule in self.world.schedules.values():
-            if isinstance(schedule, LayeredSchedule):
-                row = self._views.schedule(schedule, window if include else None)
-                for part in {"schedule_layers", "final_schedule", "overrides_subschedule"} - include:
-                    row.pop(part, None)
-                shown.append(row)
-        return self._page(asked, "schedules", shown)
+        window, include = _window(asked), asked.all("include[]")
+        return self._page(
+            asked,
+            "schedules",
+            [schedule for schedule in self.world.schedules.values() if isinstance(schedule, LayeredSchedule)],
+            lambda schedule: self._views.schedule(schedule, window, parts=include),
+        )
 
     def _schedule(self, asked: Asked) -> Json:
         schedule = self._layered(asked.id)
@@ -292,8 +298,8 @@ class Api:
 
     def _v3_schedules(self, asked: Asked) -> Json:
         self._changed(asked)
-        rows = [self._views.v3_reference(s) for s in self.world.schedules.values() if isinstance(s, FlexibleSchedule)]
-        page = self._page(asked, "schedules", rows, default=100, most=1000)
+        schedules = [s for s in self.world.schedules.values() if isinstance(s, FlexibleSchedule)]
+        page = self._page(asked, "schedules", schedules, self._views.v3_reference, default=100, most=1000)
         del page["total"]
         return page
 
@@ -306,7 +312,7 @@ class Api:
 
     def _policies(self, asked: Asked) -> Json:
         self._changed(asked)
-        return self._page(asked, "escalation_policies", map(self._views.policy, self.world.policies.values()))
+        return self._page(asked, "escalation_policies", self.world.policies.values(), self._views.policy)
 
     def _incidents(self, asked: Asked) -> Json:
         self._changed(asked)
@@ -314,14 +320,14 @@ class Api:
         services = set(asked.all("service_ids[]"))
         now = self.world.now()
         since = datetime.min.replace(tzinfo=UTC) if asked.one("date_range") == "all" else now - timedelta(days=30)
-        rows = [
-            self._incident(incident.id, asked)
+        found = [
+            incident.id
             for incident in self.world.incidents.values()
             if incident.status in statuses
             and (not services or incident.service in services)
             and incident.created_at >= since
         ]
-        return self._page(asked, "incidents", rows)
+        return self._page(asked, "incidents", found, lambda incident: self._incident(incident, asked))
 
     def _incident(self, incident: str, asked: Asked) -> Json:
         with_trigger = "first_trigger_log_entries" in asked.all("include[]")
@@ -329,14 +335,15 @@ class Api:
 
     def _log_entries(self, asked: Asked) -> Json:
         incident = self._find(self.world.incidents, asked.id)
-        return self._page(
-            asked, "log_entries", [self._views.log_entry(incident, entry) for entry in reversed(incident.log)]
-        )
+        newest_first = incident.log[::-1]
+        return self._page(asked, "log_entries", newest_first, lambda entry: self._views.log_entry(incident, entry))
 
     def _subscriptions(self, asked: Asked) -> Json:
         now = self.world.now()
-        rows = [self._views.subscription(each, now) for each in self.world.subscriptions.values()]
-        return self._page(asked, "webhook_subscriptions", rows)
+        subscriptions = self.world.subscriptions.values()
+        return self._page(
+            asked, "webhook_subscriptions", subscriptions, lambda each: self._views.subscription(each, now)
+        )
 
     def _schedule_audit(self, asked: Asked) -> Json:
         self._find(self.world.schedules, asked.id)
@@ -383,6 +390,10 @@ class Api:
 async def _refuse_body(request: Request) -> None:
     if await request.body():
         raise Reject(400, "a GET has no body")
+
+
+def _as_it_is(row: Json) -> Json:
+    return row
 
 
 def _earliest(rows: Iterable[Json]) -> list[Json]:

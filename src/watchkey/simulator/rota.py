@@ -134,6 +134,8 @@ class LayeredSchedule:
 
     def override_turns(self, since: datetime, until: datetime) -> list[Turn]:
         """What the overrides cover; the one made last counts."""
+        if not self.overrides:
+            return []
         borders = (border for each in self.overrides for border in (each.start, each.end))
         turns = []
         for start, end in _pieces(borders, min([since, *(o.start for o in self.overrides)]), until + _HORIZON):

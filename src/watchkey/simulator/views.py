@@ -1,6 +1,6 @@
 """The account as PagerDuty's API shows it: plain values ready for JSON."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -32,6 +32,8 @@ _PLURALS = {
     "integration": "integrations",
 }
 _V3 = "schedule_v3"
+PARTS = ("schedule_layers", "final_schedule", "overrides_subschedule")
+"""What a schedule holds besides itself."""
 
 
 def iso(instant: datetime) -> str:
@@ -129,7 +131,12 @@ class Views:
         }
 
     def schedule(
-        self, schedule: LayeredSchedule, window: tuple[datetime, datetime] | None, *, overflow: bool = False
+        self,
+        schedule: LayeredSchedule,
+        window: tuple[datetime, datetime] | None,
+        *,
+        parts: Collection[str] = PARTS,
+        overflow: bool = False,
     ) -> Json:
         """A layer-based schedule; with a window, what is rendered in it, cut at its borders unless `overflow`."""
         users = dict.fromkeys(user for layer in schedule.layers for user in layer.users)
@@ -141,11 +148,14 @@ class Views:
             "escalation_policies": [self.reference("escalation_policy", each) for each in self._users_of(schedule.id)],
             "users": [self.reference("user", user) for user in users],
             "teams": [],
-            "schedule_layers": [self._layer(schedule, layer, window, overflow) for layer in reversed(schedule.layers)],
         }
-        if window:
-            final, overrides = schedule.final(*window), schedule.override_turns(*window)
-            shown["final_schedule"] = self._rendered("Final Schedule", final, window, overflow)
+        if "schedule_layers" in parts:
+            layers = reversed(schedule.layers)
+            shown["schedule_layers"] = [self._layer(schedule, layer, window, overflow) for layer in layers]
+        if window and "final_schedule" in parts:
+            shown["final_schedule"] = self._rendered("Final Schedule", schedule.final(*window), window, overflow)
+        if window and "overrides_subschedule" in parts:
+            overrides = schedule.override_turns(*window)
             shown["overrides_subschedule"] = self._rendered("Overrides", overrides, window, overflow)
         return shown
 

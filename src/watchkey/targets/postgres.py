@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any, Final
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 import asyncpg
 import msgspec
@@ -53,6 +54,35 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Who gets plain left-overs. None: they are kept, reported, and the dead role stays until a person decides."""
     unsafe_groups: list[str] = []
     """Group roles that are let through although they reach outside the database or make roles."""
+
+
+def config_of(url: str, password: Secret) -> Config:
+    """`postgresql://manager@host:port/database?tls=off&ca_file=PATH` as a Config that can look and reap, not grant.
+
+    Raises Refused for a URL that is not that.
+    """
+    parts = urlsplit(url)
+    options = dict(parse_qsl(parts.query))
+    try:
+        port = parts.port or 5432
+    except ValueError as error:
+        raise Refused(f"the port of the database's URL is no port: {error}") from error
+    host, user, database = options.pop("host", parts.hostname or ""), parts.username or "", parts.path.lstrip("/")
+    tls, ca_file = options.pop("tls", "on"), options.pop("ca_file", None)
+    if (
+        parts.scheme not in {"postgresql", "postgres"}
+        or not (host and user and database)
+        or parts.password
+        or tls not in {"on", "off"}
+        or options
+    ):
+        raise Refused(
+            "the database is named as postgresql://MANAGER@HOST:PORT/DATABASE, optionally ?tls=off&ca_file=PATH"
+        )
+    return Config(
+        host=host, port=port, database=database, manager=unquote(user), manager_password=password, groups={},
+        tls=tls == "on", ca_file=ca_file,
+    )  # fmt: skip
 
 
 def build(config: Config, *, name: str, clock: Clock) -> Target:
@@ -133,6 +163,14 @@ class PostgresTarget:
                 self._before.pop(lease, None)
                 return Ending(account="", is_gone=True, sessions_left=0, residue=residue)
             return await self._end_account(db, names[0], lease)
+
+    async def residue(self, lease: LeaseId) -> tuple[Residue, ...]:
+        """See `ports.Target.residue`."""
+        async with self._manager() as db:
+            found = set(await self._appeared(db, lease))
+            for name in await _accounts_of(db, [lease]):
+                found |= await self._owned_everywhere(db, name)
+        return tuple(sorted(item for item in found if item.kind is not ResidueKind.GRANT))
 
     async def observe(self) -> tuple[Holding, ...]:
         """See `ports.Target.observe`."""

@@ -70,6 +70,8 @@ class UpstreamOpen:
     """A connection to the server stands. `nonce` is random; `binding` is the hash of the server's certificate."""
 
     account: str
+    database: str
+    """The server's own name of it; the client may have used another."""
     keys: ScramKeys
     nonce: str
     binding: bytes | None

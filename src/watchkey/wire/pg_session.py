@@ -288,7 +288,7 @@ class Session:
         wish = self._the_wish
         self._upstream = event
         self._reader = pg.MessageReader()
-        parameters = {"user": event.account, "database": wish.database, **wish.passed_on}
+        parameters = {"user": event.account, "database": event.database, **wish.passed_on}
         return (SendToServer(pg.startup_message(parameters)),)
 
     def _on_server_greets(self, event: ServerBytes) -> Commands:

@@ -9,6 +9,8 @@ import pytest
 from tests.builders import HOUR, NOW, SERVICE, index, shift
 from tests.entrypoints.http.house import ASK, House, call
 from watchkey.entrypoints.http.limits import Limits
+from watchkey.entrypoints.http.questions import Answered, Deciding
+from watchkey.model.access import AccessRequest, Caller
 from watchkey.model.audit import DecisionMade
 
 
@@ -78,6 +80,36 @@ def test_a_malformed_question_is_told_what_is_wrong_and_asks_nothing(house: Hous
 
 def test_the_word_requests_inside_a_context_does_not_make_a_batch(house: House) -> None:
     assert call(house, "POST", "/v1/decide", {**ASK, "context": {"requests": [1]}}).json["allow"] is True
+
+
+class Keeping:
+    """Passes questions on and keeps them."""
+
+    def __init__(self, inner: Deciding) -> None:
+        self.inner = inner
+        self.asked: list[AccessRequest] = []
+
+    async def answer(self, request: AccessRequest, caller: Caller, /) -> Answered:
+        self.asked.append(request)
+        return await self.inner.answer(request, caller)
+
+
+def test_equal_bytes_of_two_callers_are_two_questions() -> None:
+    house = House()
+    keeping = Keeping(house.request_access)
+    house.request_access = keeping
+    with house.open():
+        for who in ("trusted", "plain", "nothing", "plain", "trusted"):
+            call(house, "POST", "/v1/decide", ASK, who=who)
+    assert [each.caller for each in keeping.asked] == ["trusted", "plain", "nothing", "plain", "trusted"]
+
+
+def test_more_different_questions_than_are_remembered_are_all_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("watchkey.entrypoints.http.native._UNDERSTOOD_MAX", 2)
+    with House().open() as house:
+        for name in ("alice", "bob", "carol", "alice", "nobody", "alice"):
+            got = call(house, "POST", "/v1/decide", {**ASK, "subject": {"id": name}})
+            assert got.json["allow"] is (name == "alice")
 
 
 def test_an_untrusted_caller_cannot_tell_one_no_from_another(house: House) -> None:

@@ -3,7 +3,7 @@
 import contextlib
 import socket
 from collections.abc import Iterator
-from time import monotonic
+from time import monotonic, sleep
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -213,20 +213,37 @@ def test_a_connection_without_a_word_and_one_at_rest_are_closed(quick: House) ->
         assert [got.status for got in answers(resting)] == [200]
 
 
-def send_without_reading(sock: socket.socket, raw: bytes) -> None:
+def send_without_reading(sock: socket.socket, raw: bytes, pause_s: float) -> None:
     give_up = monotonic() + 30
     while monotonic() < give_up:
         with contextlib.suppress(TimeoutError):
             sock.sendall(raw)
+        sleep(pause_s)
 
 
-def test_a_client_that_does_not_read_is_cut_off(quick: House) -> None:
+@pytest.mark.parametrize(("at_once", "pause_s"), [(50, 0.0), (1, 0.001)])
+def test_a_client_that_does_not_read_is_cut_off(quick: House, at_once: int, pause_s: float) -> None:
     with connect(quick) as sock:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         sock.settimeout(0.2)
         with pytest.raises(ConnectionError):
-            send_without_reading(sock, request_bytes("GET", "/openapi.json", close=False) * 50)
+            send_without_reading(sock, request_bytes("GET", "/openapi.json", close=False) * at_once, pause_s)
     assert call(quick, "GET", "/health", who=None).status == 200
+
+
+def test_a_client_that_reads_late_gets_all_answers_in_their_order(house: House) -> None:
+    many = 600  # more answers than the sockets' buffers hold, so that the server has to wait for the reader
+    with connect(house) as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+        for first in range(0, many, 3):
+            three = [
+                request_bytes("GET", "/openapi.json", headers={"X-Request-Id": f"n{n}"}, close=n == many - 1)
+                for n in range(first, first + 3)
+            ]
+            sock.sendall(b"".join(three))
+            sleep(0.001)
+        got = answers(sock)
+    assert [each.headers["x-request-id"] for each in got] == [f"n{n}" for n in range(many)]
 
 
 def test_too_many_connections_make_the_longest_idle_one_go() -> None:

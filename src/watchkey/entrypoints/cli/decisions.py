@@ -179,9 +179,11 @@ async def _desk(globals_: Globals) -> Desk:
 async def _explained(
     globals_: Globals, subject: str, privilege: str, resource: str, instant: str | None
 ) -> Explanation:
-    at = None if instant is None else _instant(instant)
+    at = None if instant is None else read_instant(instant)
     desk = await _desk(globals_)
     _warn(desk)
+    if at is not None:
+        _check_within(at, desk)
     request = AccessRequest(
         subject=Subject(id=SubjectId(subject)),
         privilege=PrivilegeName(privilege),
@@ -191,12 +193,25 @@ async def _explained(
     return await desk.request_access.explain(request, at=at)
 
 
+def _check_within(at: datetime, desk: Desk) -> None:
+    """Only what was read can be told: nothing of the past, nothing beyond the look-ahead."""
+    now = desk.clock.now()
+    window = desk.settings.sync.window
+    if not now <= at < now + window:
+        days = f"{window / timedelta(days=1):g} days (`sync.window`)"
+        raise click.BadParameter(
+            f"{at.isoformat()} is not within the coming {days} that are read; `watchkey audit tail` tells the past",
+            param_hint="--at",
+        )
+
+
 def _warn(desk: Desk) -> None:
     for name, why in desk.failures.items():
         click.echo(f"watchkey: source {name} could not be read: {why}", err=True)
 
 
-def _instant(text: str) -> datetime:
+def read_instant(text: str) -> datetime:
+    """The instant that `--at` names, in UTC. Raises `BadParameter`."""
     try:
         instant = datetime.fromisoformat(text)
     except ValueError:
@@ -253,7 +268,7 @@ class Turns:
     def words(self) -> str:
         """A sentence, the drawing, and a table of the turns."""
         if not self.turns:
-            return f"{self.title}: nobody and nothing until {say_instant(self.end, now=self.now, zone=self.desk.zone)}."
+            return f"{self.title}: no shift until {say_instant(self.end, now=self.now, zone=self.desk.zone)}."
         bars = [
             Bar(
                 label=_row_label(getattr(turn, self.label), turn.shift.level),
@@ -268,7 +283,7 @@ class Turns:
 
     def _sentence(self) -> str:
         names = dict.fromkeys(self.now_names())
-        return f"now {', '.join(printable(name) for name in names)}." if names else "nobody now."
+        return f"now {', '.join(printable(name) for name in names)}." if names else "not now."
 
     def _table(self) -> str:
         rows = [

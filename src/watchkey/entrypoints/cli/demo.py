@@ -6,6 +6,7 @@ Each scene says what it expects and stops with exit code 1 when something else h
 import asyncio
 import contextlib
 import os
+import shutil
 import signal
 import socket
 import sqlite3
@@ -148,9 +149,8 @@ async def handoff(stage: Stage) -> None:
     )
     for subject, what, seen in (("alice", "turned away", gone), ("bob", "let in", come)):
         after = (seen - planned) / timedelta(milliseconds=1)
-        say(
-            f"  {subject:<6} {what:<12} {seen:%H:%M:%S}.{seen.microsecond // 1000:03d}  {after:.0f} ms after the instant"
-        )
+        clock = f"{seen:%H:%M:%S}.{seen.microsecond // 1000:03d}"
+        say(f"  {subject:<6} {what:<12} {clock}  {after:.0f} ms after the instant")
         if not 0 <= after < 1000:
             raise Surprise("the handoff was not within the second of its instant")
     await stage.expect("alice", allow=False, reason="not_on_call")
@@ -208,10 +208,12 @@ async def tampering(stage: Stage) -> None:
     if await asyncio.to_thread(stage.service.wait, 20) != 0:
         raise Surprise("the service did not stop in order")
     database = stage.folder / "watchkey.db"
-    _verify(database, expected=0)
+    # As an auditor would: with a copy of the public key that was taken before, and lies where the log does not.
+    key = stage.folder / "auditor" / "log.vkey"
+    _verify(database, key, expected=0)
     seq = _edit(database)
     say(faint(f"  entry {seq} is edited in {database.name}:"))
-    _verify(database, expected=2)
+    _verify(database, key, expected=2)
 
 
 def _edit(database: Path) -> int:
@@ -226,8 +228,8 @@ def _edit(database: Path) -> int:
     raise Surprise("carol's denial is not in the log")
 
 
-def _verify(database: Path, *, expected: int) -> None:
-    command = [sys.executable, "-m", "watchkey", "audit", "verify", "--db", str(database)]
+def _verify(database: Path, key: Path, *, expected: int) -> None:
+    command = [sys.executable, "-m", "watchkey", "audit", "verify", "--db", str(database), "--key", str(key)]
     run = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)  # noqa: S603 -- our own program
     for line in (run.stdout + run.stderr).splitlines():
         say(f"  {faint('$ watchkey audit verify:')} {line}")
@@ -299,6 +301,8 @@ async def staged(folder: Path) -> AsyncIterator[Stage]:
             )
             try:
                 await _ready(stage)
+                (folder / "auditor").mkdir()
+                shutil.copy(folder / "watchkey.db.vkey", folder / "auditor" / "log.vkey")
                 yield stage
             finally:
                 await client.close()

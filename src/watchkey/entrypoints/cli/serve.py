@@ -1,6 +1,8 @@
 """`watchkey serve`: the service in the foreground, as a process manager or a container wants it."""
 
+import contextlib
 import sys
+from collections.abc import AsyncIterator
 
 import click
 import msgspec
@@ -46,7 +48,27 @@ async def _serve(settings: Settings, listener: Listener, limits: Limits) -> None
         service = wiring.build(settings)
     except Malformed as error:
         raise click.UsageError(str(error)) from None
-    await serve_http(service, service, listener, limits, _say)
+    if not settings.gateways:
+        await serve_http(service, service, listener, limits, _say)
+        return
+    # the gateway's module takes a while to load, and most services have none
+    from watchkey.entrypoints.http.sessions import routes  # noqa: PLC0415 -- same
+    from watchkey.entrypoints.pg_gateway.config import sections  # noqa: PLC0415 -- same
+    from watchkey.entrypoints.pg_gateway.running import Gateways  # noqa: PLC0415 -- same
+
+    try:
+        gateways = Gateways(service, sections(settings), wiring.build_targets(settings, service.clock))
+    except Refused as error:
+        raise click.UsageError(str(error)) from None
+
+    @contextlib.asynccontextmanager
+    async def both() -> AsyncIterator[None]:
+        async with service, gateways:
+            for address in gateways.addresses:
+                _say(f"gateway on {address}")
+            yield
+
+    await serve_http(service, both(), listener, limits, _say, routes(gateways, limits))
 
 
 def listener_of(settings: Settings, port: int | None) -> Listener:

@@ -87,7 +87,8 @@ class Service(Protocol):
 class App:
     """Finds the route of a request, lets its caller in or not, and turns whatever happens into an answer."""
 
-    def __init__(self, service: Service, limits: Limits | None = None) -> None:
+    def __init__(self, service: Service, limits: Limits | None = None, more: Sequence[Route] = ()) -> None:
+        """`more` are routes of other ways in, such as the gateway's desk."""
         self.limits = limits or Limits()
         self.id_prefix = f"{secrets.token_hex(4)}-"
         self.metrics = Metrics(service)
@@ -99,6 +100,7 @@ class App:
             *webhooks.routes(service, self.limits, self.metrics),
             *health.routes(service, self.metrics, self.limits),
             *openapi.routes(self.limits),
+            *more,
         )
         self._exact = {(route.method, route.path): route for route in routes if not route.path.endswith("/")}
         self._body_bytes = {route.path: route.body_bytes for route in routes}

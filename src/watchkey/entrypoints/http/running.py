@@ -5,11 +5,12 @@ import contextlib
 import logging
 import resource
 import signal
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Final, TypeVar
 
 from watchkey.entrypoints.http.app import App, Service
+from watchkey.entrypoints.http.exchange import Route
 from watchkey.entrypoints.http.limits import Limits
 from watchkey.entrypoints.http.server import HttpServer, Listener
 
@@ -31,7 +32,12 @@ def run(main: Coroutine[Any, Any, _T]) -> _T:
 
 
 async def serve(
-    service: Service, around: AbstractAsyncContextManager[object], listener: Listener, limits: Limits, say: Say
+    service: Service,
+    around: AbstractAsyncContextManager[object],
+    listener: Listener,
+    limits: Limits,
+    say: Say,
+    more: Sequence[Route] = (),
 ) -> None:
     """Serve until SIGTERM or SIGINT, then let the requests under way end. A second signal ends it at once.
 
@@ -41,7 +47,7 @@ async def serve(
     listener.refuse_unsafe()
     _allow_files(limits.connections_max + _SPARE_FILES)
     async with around, _stopping_on_signals() as stop:
-        app = App(service, limits)
+        app = App(service, limits, more)
         server = HttpServer(app, service.clock)
         app.metrics.connections = server.connections
         async with server.serving([listener]):

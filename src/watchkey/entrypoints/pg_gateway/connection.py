@@ -313,6 +313,7 @@ class Connection:
         self.feed(
             ev.UpstreamOpen(
                 account=account.name,
+                database=account.endpoint.database,
                 keys=account.keys,
                 nonce=secrets.token_urlsafe(24),
                 binding=binding,

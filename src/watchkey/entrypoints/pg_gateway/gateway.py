@@ -114,6 +114,8 @@ class Gateway:
             wants_values=any(database.trace is Trace.FULL for database in rules.databases.values()),
         )
         self._by_resource = {database.resource: database for database in rules.databases.values()}
+        # people know the resource's name, tools the database's: either will do
+        self._by_name = {**{str(name): database for name, database in self._by_resource.items()}, **rules.databases}
         self._log = StatementLog(rules.statements, audit=audit, clock=clock, caller=caller, on_pressure=self._hold_all)
         self._by_lease: dict[LeaseId, set[Connection]] = {}
         self._by_cancel_id: dict[int, Connection] = {}
@@ -181,6 +183,11 @@ class Gateway:
             task = self._spawn(connection.greet(sock))
             task.add_done_callback(lambda _: self._greetings.release())
 
+    @property
+    def address(self) -> str:
+        """`postgresql://127.0.0.1:6432`."""
+        return f"postgresql://{self._rules.host}:{self.port}"
+
     # --- the door --------------------------------------------------------------------------------------------------
 
     def end(self, lease: LeaseId, sentence: str) -> int:
@@ -206,7 +213,7 @@ class Gateway:
 
     async def admit(self, connection: Connection, ask: ev.Ask, subject: Subject) -> Admitted | TurnedAway:
         """Find the resource, ask the guard, and have the session in the audit log before it begins."""
-        database = self._rules.databases.get(ask.database)
+        database = self._by_name.get(ask.database)
         if database is None:
             return TurnedAway(
                 sentence=f'there is no database "{ask.database}" behind this gateway', reason="unknown_resource"

@@ -1,9 +1,11 @@
-"""Find everything that is wrong with a policy before it decides: what the compiler says, and the traps of this domain."""
+"""Find everything that is wrong with a policy before it decides: what the compiler says, and this domain's traps."""
 
 import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
+
+import msgspec
 
 from watchkey.flows.check_policy.findings import Finding
 from watchkey.flows.check_policy.sight import see
@@ -59,9 +61,9 @@ def check_policy(
 ) -> Report:
     """Check the modules of one policy, given by file name; `data` are its data files as text.
 
-    `dialect` is one of DIALECTS. `input_schema` is a JSON Schema of the input, by which references that it does not have
-    become errors. `ignored` are names of traps. A file with odd blanks is an error, and its traps are reported all the
-    same, as it would be with ordinary ones.
+    `dialect` is one of DIALECTS. `input_schema` is a JSON Schema of the input, by which references that it does not
+    have become errors. `ignored` are names of traps. A file with odd blanks is an error, and its traps are reported
+    all the same, as they would be with ordinary ones.
     """
     odd = {name: count for name, text in modules.items() if (count := normalise_spaces(text)[1])}
     errors = _compile_errors(modules, dialect, input_schema, is_strict=is_strict)
@@ -137,13 +139,21 @@ def _data(name: str, text: str) -> tuple[list[RegoError], list[Finding]]:
     try:
         return [], list(data_secrets(load(text, name)))
     except ConfigError as error:
+        if _is_json(text):  # which our YAML is stricter than: its numbers may be longer
+            return [], []
         place = Location(file=name, line=error.line, column=error.column)
         return [RegoError(code="data_error", message=error.message, location=place)], []
+
+
+def _is_json(text: str) -> bool:
+    try:
+        msgspec.json.decode(text)
+    except msgspec.DecodeError:
+        return False
+    return True
 
 
 def _is_silenced(finding: Finding, modules: Mapping[str, str]) -> bool:
     lines = modules.get(finding.location.file, "").split("\n")
     near = lines[max(0, finding.location.line - 2) : finding.location.line]
     return any(finding.rule in found[1].split(", ") for line in near if (found := _SILENCED.search(line)))
-
-

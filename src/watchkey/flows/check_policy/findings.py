@@ -1,4 +1,4 @@
-"""What the check of a policy finds: a compile error of the engine, or a trap of this domain with its way out in words."""
+"""What the check of a policy finds besides compile errors: a trap of this domain, with its way out in words."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -19,7 +19,7 @@ class Severity(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One trap at one place. `rule` is a stable name: `--ignore` and a comment in the policy silence it by that name."""
+    """One trap at one place. `rule` is a stable name, by which `--ignore` and a comment in the policy silence it."""
 
     rule: str
     severity: Severity

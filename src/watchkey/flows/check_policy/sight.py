@@ -158,7 +158,20 @@ class Sight:
         for scene in self.scenes:
             for call in scene.calls():
                 if operator(call) == REQUEST:
-                    yield scene, call, url_of(call)
+                    yield scene, call, f"{url_of(call)} {self._handed_to(scene)}".strip()
+
+    def _handed_to(self, scene: Scene) -> str:
+        """The texts that others hand to a function which makes a request: parts of its URL, most likely."""
+        if scene.rule.args is None:
+            return ""
+        handed = (
+            argument
+            for other in self.scenes
+            for call in other.calls()
+            if operator(call) == scene.rule.name
+            for argument in call.args
+        )
+        return " ".join(f"/{text.lstrip('/')}" for one in handed if isinstance(text := plain(one), str))
 
     def on_call_uses(self) -> Iterator[tuple[Scene, Any]]:
         """Every place where somebody's being on call is looked at: Watchkey's facts, or PagerDuty's answer."""

@@ -50,8 +50,8 @@ def _constant_ttl(scene: Scene) -> Iterator[Finding]:
                     rule="ttl-constant",
                     severity=Severity.LOW,
                     location=scene.place(ttl),
-                    message="a constant time to live outlasts the shift; Watchkey cuts it at the shift's end, others that "
-                    "ask this policy do not",
+                    message="a constant time to live outlasts the shift; Watchkey cuts it at the shift's end, others "
+                    "that ask this policy do not",
                     fix="answer input.resource.ttl_max_s, or what is left of the shift when that is less",
                 )
 

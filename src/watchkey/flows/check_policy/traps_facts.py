@@ -1,16 +1,18 @@
 """Traps in how a policy reads the facts: levels, times, scope, permanent on-calls, people, types."""
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any, Final
 
 from watchkey.flows.check_policy.findings import Finding, Severity
 from watchkey.flows.check_policy.sight import Scene, Sight, nodes, operator, plain, small_and_large
-from watchkey.rego.ast import Call, Const, Ref, Unify, Var
+from watchkey.rego.ast import Array, Call, Const, ObjectTerm, Ref, SetTerm, Unify, Var
 
 _LEVELS: Final = frozenset({"level", "escalation_level"})
 _MAILS: Final = frozenset({"email", "emails", "mail", "e_mail", "mails"})
 _LISTS: Final = frozenset({"users", "oncalls", "on_call", "responding", "incidents", "responders", "schedules"})
 _TEXT_TIMES: Final = frozenset({"now", "starts_at", "until", "since", "start", "end"})
+_VALUES: Final = (Const, Array, ObjectTerm, SetTerm)
 _FOLDING: Final = frozenset({"lower", "upper"})
 
 
@@ -50,8 +52,8 @@ def _levels(scene: Scene, call: Call, *, is_negated: bool) -> Iterator[Finding]:
             rule="level-floor",
             severity=Severity.HIGH,
             location=scene.place(call),
-            message="this makes the escalation level a floor; level 1 is paged first, so a floor of 1 means nothing, and "
-            "one of 2 shuts out the primary and lets the back-ups and managers in",
+            message="this makes the escalation level a floor; level 1 is paged first, so a floor of 1 means nothing, "
+            "and one of 2 shuts out the primary and lets the back-ups and managers in",
             fix="turn it round into a ceiling, level <= max_level, and call the parameter max_level instead of min_…",
         )
 
@@ -61,7 +63,7 @@ def _types(sight: Sight, scene: Scene, call: Call) -> Iterator[Finding]:
     if sides is None:
         return
     small, large = sides
-    odd = next((side for side in sides if isinstance(side, Const) and not _is_number(side)), None)
+    odd = next((side for side in sides if isinstance(side, _VALUES) and not _is_number(side)), None)
     if odd is not None and not (isinstance(plain(odd), str) and not any(_is_level(scene, side) for side in sides)):
         yield _cross_type(scene, call, f"{_kind(odd)} is compared by order")
         return
@@ -81,7 +83,7 @@ def _cross_type(scene: Scene, call: Call, message: str) -> Finding:
     )
 
 
-def _is_number(side: Const) -> bool:
+def _is_number(side: Any) -> bool:
     value = plain(side)
     return isinstance(value, int | float) and not isinstance(value, bool)
 
@@ -104,7 +106,9 @@ def _is_parameter(scene: Scene) -> bool:
     return scene.path(value)[:2] == ("data", "policyparams") and not scene.guarded(value)
 
 
-def _kind(side: Const) -> str:
+def _kind(side: Any) -> str:
+    if not isinstance(side, Const):
+        return "a collection"
     value = plain(side)
     if value is None:
         return "null"
@@ -169,7 +173,7 @@ def _first_only(scene: Scene) -> Iterator[Finding]:
         if not isinstance(node, Ref):
             continue
         path = scene.path(node)
-        for name, step in zip(path, path[1:], strict=False):
+        for name, step in pairwise(path):
             place = scene.place(node)
             if name in _LISTS and isinstance(step, int) and str(place) not in seen:
                 seen.add(str(place))
@@ -191,9 +195,10 @@ def _permanent(sight: Sight) -> Iterator[Finding]:
         rule="permanent-on-call",
         severity=Severity.HIGH,
         location=scene.place(node),
-        message="the end of a shift is never looked at: a person named directly on a level is on call for ever, which is "
-        "standing access",
-        fix='refuse entries without an end (end_kind "permanent", or end null); Watchkey does so unless `opens` says else',
+        message="the end of a shift is never looked at: a person named directly on a level is on call for ever, which "
+        "is standing access",
+        fix='refuse entries without an end (end_kind "permanent", or end null); Watchkey does so unless `opens` says '
+        "otherwise",
     )
 
 
@@ -209,5 +214,3 @@ def _no_responders(sight: Sight) -> Iterator[Finding]:
         message="only who is on call gets in; a responder to an open incident of the service does not",
         fix="let input.responding count as well, in the roles of input.resource.incident_roles, if that is meant",
     )
-
-

@@ -51,8 +51,10 @@ def request_traps(sight: Sight) -> Iterator[Finding]:
                 rule="no-scope",
                 severity=Severity.HIGH,
                 location=place,
-                message="no schedule, escalation policy or service is looked at: any rota of the account opens everything",
-                fix="name the pagers under `opened_by` of the resource; Watchkey then answers with shifts in scope only",
+                message="no schedule, escalation policy or service is looked at: any rota of the account opens "
+                "everything",
+                fix="name the pagers under `opened_by` of the resource; Watchkey then answers with shifts in scope "
+                "only",
             )
     first = next(sight.requests(), None)
     if first is not None and not sight.reads_any("status_code", "status"):
@@ -78,9 +80,9 @@ def _network(sight: Sight) -> Iterator[Finding]:
                     rule="network",
                     severity=Severity.MEDIUM,
                     location=scene.place(call),
-                    message=f"{operator(call)} reaches outside: a decision then waits, fails and differs with the world",
-                    fix="decide from input; of http.send, dialect cyral answers PagerDuty's users and on-calls from the "
-                    "roster, and nothing else",
+                    message=f"{operator(call)} reaches outside: a decision then waits and fails with what is there",
+                    fix="decide from input; of http.send, dialect cyral answers PagerDuty's users and on-calls from "
+                    "the roster, and nothing else",
                 )
 
 

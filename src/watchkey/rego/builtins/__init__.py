@@ -58,13 +58,13 @@ __all__ = [
     "CONSTANT",
     "FAMILIES",
     "LINEAR",
+    "UNDEFINED",
     "Builtin",
     "BuiltinError",
     "CallContext",
     "LimitExceeded",
     "Number",
     "OperandError",
-    "UNDEFINED",
     "builtin",
     "declare_host",
     "element_error",
@@ -83,10 +83,12 @@ FAMILIES: Final = (
     "digests",
     "encoding",
     "formatting",
+    "graphql_queries",
     "graphs",
     "hosts",
     "identifiers",
     "json_edits",
+    "json_schema",
     "jwt",
     "networks",
     "operators",
@@ -295,7 +297,9 @@ def strings_in(position: int, collection: Any) -> list[str]:
 
 
 def integer_operand(position: int, number: Number) -> int:
-    """The integer that argument `position` is; an OperandError where it was written with a fraction or exponent."""
+    """The integer that argument `position` is (``1.0`` is one), an OperandError where it has a fraction or exponent."""
+    if type(number) is Decimal and number.as_tuple().exponent == -1 and number == number.to_integral_value():
+        return int(number)
     if type(number) is not int:
         message = f"operand {position} must be integer number but got floating-point number"
         raise OperandError(message)

@@ -59,11 +59,11 @@ def parse(text: str) -> tuple[Object, ...]:
 def _verify(ctx: CallContext, text: str, wanted: Wanted | None, *, uri_strings: bool) -> tuple[Any, ...]:
     try:
         certificates = _certificates(text)
-        if len(certificates) < 2 or wanted is None:
-            raise NotTrusted
         ctx.spend(len(certificates) * _SIGNATURE_STEPS)
-        chain = verified_chain(certificates, wanted)
+        chain = verified_chain(certificates, wanted) if len(certificates) > 1 and wanted else []
     except (BuiltinError, NotTrusted):
+        chain = []
+    if not chain:
         return (FALSE, ())
     return (TRUE, tuple([each.value(uri_strings=uri_strings) for each in chain]))
 
@@ -87,7 +87,8 @@ def parse_and_verify_with_options(ctx: CallContext, text: str, options: Object) 
 
 
 def _wanted(ctx: CallContext, options: Object) -> Wanted | None:
-    name, now_ns, usages = "", ctx.now_ns, (SERVER_AUTH,)
+    name, now_ns = "", ctx.now_ns
+    usages: tuple[int, ...] = (SERVER_AUTH,)
     for key, option in options.pairs():
         match key:
             case "DNSName":
@@ -127,10 +128,8 @@ def _usages(option: Any) -> tuple[int, ...]:
 @builtin("crypto.x509.parse_certificate_request", (STRING,), _FIELDS)
 def parse_certificate_request(text: str) -> Object:
     """A certificate signing request in PEM, or in the base64 of PEM or DER."""
-    if text.startswith("-----BEGIN CERTIFICATE REQUEST-----"):
-        data = text.encode()
-    else:
-        data = decode_base64(text)
+    is_pem = text.startswith("-----BEGIN CERTIFICATE REQUEST-----")
+    data = text.encode() if is_pem else decode_base64(text)
     block = next(pem_blocks(data.decode("latin-1")), None)
     if block is not None:
         if block[0] != "CERTIFICATE REQUEST":
@@ -151,7 +150,7 @@ def _pem_text(text: str, kind: str) -> list[tuple[str, bytes]]:
 
 @builtin("crypto.x509.parse_keypair", (STRING, STRING), _FIELDS, operands=((), ()))
 def parse_keypair(certificate: Any, key: Any) -> Object:
-    """A certificate (chain) and its private key, as Go's ``tls.Certificate``; an error where they do not belong together."""
+    """A certificate (chain) and its private key, as Go's ``tls.Certificate``; an error where they do not fit."""
     for text in (certificate, key):
         if type(text) is not str:
             raise operand_error(1, text, "string")

@@ -1,4 +1,4 @@
-"""Reads DER, the encoding of certificates and keys: strict, bounded, and nothing but the Python objects it stands for."""
+"""Reads DER, the encoding of certificates and keys: strict and bounded."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _TEXT_CODECS: Final = {
 _LONGEST_OID: Final = 128
 
 
-class MalformedDer(Exception):  # noqa: N818 - named for what the bytes are
+class MalformedDer(Exception):
     """The bytes are not the DER that was expected."""
 
 

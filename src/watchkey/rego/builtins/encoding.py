@@ -241,7 +241,7 @@ class _Dumper(yaml.SafeDumper):
     """Go's style: lists indented below their key, double quotes, blocks for text of several lines."""
 
     def increase_indent(self, flow: bool = False, indentless: bool = False) -> Any:  # noqa: ARG002, FBT001, FBT002 - as PyYAML calls it
-        return super().increase_indent(flow, False)  # noqa: FBT003 - as PyYAML calls it
+        return super().increase_indent(flow, False)
 
     def choose_scalar_style(self) -> Any:
         style = super().choose_scalar_style()
@@ -385,7 +385,7 @@ def _unescaped(text: str) -> str:
     position = text.find("%")
     while position >= 0:
         digits = text[position + 1 : position + 3]
-        if len(digits) != 2 or not all(digit in "0123456789abcdefABCDEF" for digit in digits):  # noqa: PLR2004 - %XX
+        if len(digits) != 2 or not all(digit in "0123456789abcdefABCDEF" for digit in digits):
             message = f'invalid URL escape "{text[position : position + 3]}"'
             raise BuiltinError(message)
         position = text.find("%", position + 3)

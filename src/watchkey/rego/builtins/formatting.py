@@ -138,7 +138,7 @@ class _Formatter:
         digits = self._template[start : self._position]
         if not digits:
             return None, ""
-        return (int(digits), "") if len(digits) <= 7 and int(digits) <= _MAX_WIDTH else (None, "%!(BADWIDTH)")  # noqa: PLR2004
+        return (int(digits), "") if len(digits) <= 7 and int(digits) <= _MAX_WIDTH else (None, "%!(BADWIDTH)")
 
 
 class _Formatted:
@@ -195,12 +195,12 @@ class _Formatted:
         if verb == "O":
             return self._signed(number, format(abs(number), "o"), "0o")
         if verb == "c":
-            return self._padded(chr(number) if 0 <= number < 0x110000 and not 0xD800 <= number < 0xE000 else "\ufffd")  # noqa: PLR2004
+            return self._padded(chr(number) if 0 <= number < 0x110000 and not 0xD800 <= number < 0xE000 else "\ufffd")
         if verb == "q":
-            character = chr(number) if 0 <= number < 0x110000 and not 0xD800 <= number < 0xE000 else "\ufffd"  # noqa: PLR2004
-            return self._padded("'" + quoted(character)[1:-1].replace("\\\"", '"').replace("'", "\\'") + "'")
+            character = chr(number) if 0 <= number < 0x110000 and not 0xD800 <= number < 0xE000 else "\ufffd"
+            return self._padded("'" + quoted(character)[1:-1].replace('\\"', '"').replace("'", "\\'") + "'")
         if verb == "U":
-            shown = f" '{chr(number)}'" if "#" in self.flags and 0 <= number < 0x110000 and chr(number).isprintable() else ""  # noqa: PLR2004
+            shown = f" '{chr(number)}'" if "#" in self.flags and 0 <= number < 0x110000 and chr(number).isprintable() else ""
             return self._padded(f"U+{number:04X}{shown}")
         return self._bad(number)
 
@@ -245,7 +245,7 @@ def _general(number: float, precision: int | None, flags: set[str]) -> str:
     mantissa, _, exponent = format(Decimal(digits), "e").partition("e")
     power = int(exponent)
     significant = mantissa.rstrip("0").rstrip(".") if "." in mantissa else mantissa
-    if power < -4 or power >= _EXPONENT_FROM:  # noqa: PLR2004 - Go's bounds
+    if power < -4 or power >= _EXPONENT_FROM:
         return f"{significant}e{power:+03d}"
     text = format(Decimal(digits), "f")
     return text.rstrip("0").rstrip(".") if "." in text else text

@@ -1,4 +1,4 @@
-"""Built-ins of UUIDs and random numbers; what is drawn comes from the seed of the evaluation, never from the machine."""
+"""Built-ins of UUIDs and random numbers; what is drawn comes from the seed of the evaluation only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Built-ins that edit documents by path: ``json.patch`` (RFC 6902, sets included), ``json.filter`` and ``json.remove``."""
+"""Built-ins that edit documents by path: ``json.patch`` (RFC 6902, sets too), ``json.filter``, ``json.remove``."""
 
 from __future__ import annotations
 
@@ -45,9 +45,7 @@ def _tree_of(ctx: CallContext, paths: Any) -> Tree:
         ctx.spend(1 + len(path))
         node: Tree | None = root
         for segment in path[:-1]:
-            node = node.setdefault(segment, {})
-            if node is None:
-                break
+            node = node.setdefault(segment, {}) if node is not None else None
         if path and node is not None:
             node[path[-1]] = None
     return root
@@ -81,10 +79,7 @@ def _without(value: Any, remove: Tree | None) -> Any:
     if kind is Object:
         pairs = [(key, _without(item, remove.get(key, {}))) for key, item in value.items()]
         return Object({key: item for key, item in pairs if item is not UNDEFINED})
-    if kind is tuple:
-        named = _indexed(value)
-    else:
-        named = [(element, element) for element in value]
+    named = _indexed(value) if kind is tuple else [(element, element) for element in value]
     left = [_without(element, remove.get(name, {})) for name, element in named]
     left = [element for element in left if element is not UNDEFINED]
     return tuple(left) if kind is tuple else Set(left)
@@ -243,7 +238,7 @@ class _Patched:
         elif type(parent) is Object or type(parent) is Set:
             if last not in parent:
                 raise BuiltinError(f"cannot delete child key {value_text(last)} that does not exist")
-            if type(parent) is Set:
+            if isinstance(parent, Set):
                 changed = Set(parent - {last})
             else:
                 changed = Object({key: item for key, item in parent.items() if key != last})

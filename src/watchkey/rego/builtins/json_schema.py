@@ -1,4 +1,4 @@
-"""Built-ins of JSON Schema (drafts 4, 6 and 7): ``json.match_schema`` and ``json.verify_schema``, with OPA's findings."""
+"""Built-ins of JSON Schema (drafts 4, 6 and 7): ``json.match_schema`` and ``json.verify_schema``."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def _plain(value: Any) -> Any:
     """The value as JSON has it: sets as arrays, keys as texts."""
     if type(value) is Object:
         return Object({key_text(key): _plain(item) for key, item in value.items()})
-    if type(value) is tuple or type(value) is Set:
-        return tuple([_plain(each) for each in (value if type(value) is tuple else value.ordered())])
+    if isinstance(value, tuple | Set):
+        return tuple([_plain(each) for each in (value if isinstance(value, tuple) else value.ordered())])
     return value
 
 

@@ -15,10 +15,21 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
 from watchkey.rego.builtins import BuiltinError, CallContext, builtin, operand_error
 from watchkey.rego.builtins.armour import decode_base64url
+from watchkey.rego.builtins.go_json import go_json
 from watchkey.rego.builtins.keys import ALGORITHMS, WebKey, base64url_text, verification_keys, web_keys
 from watchkey.rego.errors import EvaluationError
 from watchkey.rego.types import ANY, BOOLEAN, OBJECT, STRING, object_of, tuple_of
-from watchkey.rego.values import EMPTY_OBJECT, FALSE, NUMBER_TYPES, TRUE, Boolean, Object, boolean, json_text, parse_json, type_name
+from watchkey.rego.values import (
+    EMPTY_OBJECT,
+    FALSE,
+    NUMBER_TYPES,
+    TRUE,
+    Boolean,
+    Object,
+    boolean,
+    parse_json,
+    type_name,
+)
 
 _FIELDS: Final = object_of(STRING, ANY)
 _HASHES: Final[dict[str, hashes.HashAlgorithm]] = {
@@ -88,7 +99,7 @@ def _header(token: _Token) -> Object:
 
 @builtin("io.jwt.decode", (STRING,), tuple_of(OBJECT, OBJECT, STRING))
 def decode(text: str) -> tuple[Any, ...]:
-    """``[header, payload, signature in hexadecimal]`` of a token, nothing verified; of the innermost where they nest."""
+    """``[header, payload, signature in hexadecimal]``, nothing verified; of the innermost where tokens nest."""
     for _ in range(_MOST_NESTED):
         token = _split(text)
         header = _header(token)
@@ -332,12 +343,14 @@ def _claims_hold(constraints: _Constraints, claims: Object) -> bool:
             return False
     # Go computes seconds as a float and compares them as decimal numbers.
     now = Decimal(repr(constraints.time_ns / 1e9))
-    for name, fails in (("exp", lambda limit: now >= limit), ("nbf", lambda limit: now < limit)):
-        if name in claims:
-            if type(claims[name]) not in NUMBER_TYPES:
-                raise BuiltinError(f"{name} value must be a number")
-            if fails(claims[name]):
-                return False
+    for name in ("exp", "nbf"):
+        if name not in claims:
+            continue
+        limit = claims[name]
+        if type(limit) not in NUMBER_TYPES:
+            raise BuiltinError(f"{name} value must be a number")
+        if now >= limit if name == "exp" else now < limit:
+            return False
     return True
 
 
@@ -361,14 +374,6 @@ def _signature(key: Any, algorithm: str, signed: bytes) -> bytes:
     if algorithm == "EdDSA" and isinstance(key, ed25519.Ed25519PrivateKey):
         return key.sign(signed)
     raise BuiltinError(f"the key cannot sign with {algorithm}")
-
-
-_HTML: Final = str.maketrans({mark: f"\\u{ord(mark):04x}" for mark in "<>&\u2028\u2029"})
-"""Go escapes these in JSON, so the signed bytes hold them so."""
-
-
-def _go_json(value: Object) -> str:
-    return json_text(value).translate(_HTML)
 
 
 def _is_json(text: str) -> bool:
@@ -428,4 +433,4 @@ def encode_sign_raw(ctx: CallContext, headers: str, payload: str, key: str) -> s
 @builtin("io.jwt.encode_sign", (_FIELDS, _FIELDS, _FIELDS), STRING, context=True, deterministic=False)
 def encode_sign(ctx: CallContext, headers: Object, payload: Object, key: Object) -> str:
     """A signed token from header, payload and key as objects."""
-    return _sign(ctx, _go_json(headers), _go_json(payload), _go_json(key))
+    return _sign(ctx, go_json(headers), go_json(payload), go_json(key))

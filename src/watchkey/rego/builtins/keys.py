@@ -25,7 +25,21 @@ from watchkey.rego.errors import EvaluationError
 from watchkey.rego.values import EMPTY_OBJECT, Object, parse_json
 
 ALGORITHMS: Final = frozenset(
-    {"HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"}
+    {
+        "HS256",
+        "HS384",
+        "HS512",
+        "RS256",
+        "RS384",
+        "RS512",
+        "PS256",
+        "PS384",
+        "PS512",
+        "ES256",
+        "ES384",
+        "ES512",
+        "EdDSA",
+    }
 )
 """Signature algorithms of JSON Web Tokens that are supported."""
 
@@ -175,7 +189,8 @@ def _rsa_key(document: Object) -> Any:
 
 
 def _ec_key(document: Object) -> Any:
-    curve = _CURVES.get(document.get("crv")) if type(document.get("crv")) is str else None
+    name = document.get("crv")
+    curve = _CURVES.get(name) if isinstance(name, str) else None
     if curve is None:
         raise _MalformedKeyError("unknown curve")
     point = ec.EllipticCurvePublicNumbers(_number(document, "x"), _number(document, "y"), curve)
@@ -205,7 +220,8 @@ _KINDS: Final[dict[str, Callable[[Object], Any]]] = {
 def _web_key(document: Any) -> WebKey:
     if type(document) is not Object:
         raise _MalformedKeyError("a key is not an object")
-    read = _KINDS.get(document.get("kty")) if type(document.get("kty")) is str else None
+    kind = document.get("kty")
+    read = _KINDS.get(kind) if isinstance(kind, str) else None
     if read is None:
         raise _MalformedKeyError("unknown key type")
     names = [document.get(name, "") for name in ("alg", "kid")]
@@ -219,16 +235,19 @@ def _web_key(document: Any) -> WebKey:
         raise _MalformedKeyError("the key is not valid") from None
 
 
+def _listed(document: Any) -> tuple[Any, ...]:
+    if type(document) is not Object:
+        raise _MalformedKeyError("not an object")
+    keys = document.get("keys", (document,))
+    if type(keys) is not tuple:
+        raise _MalformedKeyError("keys is not an array")
+    return keys
+
+
 def web_keys(text: str, *, prefix: str = "failed to parse a JWK key (set): ") -> list[WebKey]:
     """The keys of a JSON Web Key or key set; raises BuiltinError with the prefix."""
     try:
-        document = parse_json(text)
-        if type(document) is not Object:
-            raise _MalformedKeyError("not an object")
-        keys = document.get("keys", (document,))
-        if type(keys) is not tuple:
-            raise _MalformedKeyError("keys is not an array")
-        return [_web_key(each) for each in keys]
+        return [_web_key(each) for each in _listed(parse_json(text))]
     except EvaluationError:
         raise BuiltinError(f"{prefix}not JSON") from None
     except _MalformedKeyError as problem:
@@ -246,10 +265,10 @@ def verification_keys(text: str) -> list[WebKey]:
     if kind == "CERTIFICATE":
         try:
             certificates = parse_certificates(content)
-            if len(certificates) != 1:
-                raise BuiltinError("x509: malformed certificate")
         except BuiltinError as problem:
             raise BuiltinError(f"failed to parse a PEM certificate: {problem}") from None
+        if len(certificates) != 1:
+            raise BuiltinError("failed to parse a PEM certificate: x509: trailing data")
         return [WebKey(key=_public(certificates[0].key_info, "certificate"))]
     if kind == "PUBLIC KEY":
         return [WebKey(key=_public(content, "public key"))]

@@ -1,4 +1,4 @@
-"""Built-ins of IP networks: membership, overlap, expansion and merging of CIDR blocks; and name look-up, which the host supplies."""
+"""Built-ins of IP networks: membership, overlap, expansion and merging; name look-up, which the host supplies."""
 
 from __future__ import annotations
 
@@ -162,7 +162,7 @@ def _named_blocks(position: int, operand: Any) -> Iterator[tuple[Any, Any]]:
         pairs = operand.pairs() if type(operand) is Object else ()
     for name, element in pairs:
         found = element[0] if type(element) is tuple and element else element
-        if type(element) is tuple and not element or type(element) not in (str, tuple):
+        if (type(element) is tuple and not element) or type(element) not in (str, tuple):
             raise BuiltinError(f"operand {position}: element must be string or non-empty array")
         yield found, name
 

@@ -8,7 +8,15 @@ from typing import Any, Final
 
 import re2
 
-from watchkey.rego.builtins import BuiltinError, CallContext, LimitExceeded, Number, builtin, element_error, integer_operand
+from watchkey.rego.builtins import (
+    BuiltinError,
+    CallContext,
+    LimitExceeded,
+    Number,
+    builtin,
+    element_error,
+    integer_operand,
+)
 from watchkey.rego.types import BOOLEAN, NULL, NUMBER, STRING, any_of, array_of
 from watchkey.rego.values import FALSE, Boolean, boolean
 
@@ -64,7 +72,7 @@ def _spans(ctx: CallContext, pattern: Any, subject: bytes, limit: int = -1) -> I
 def _width(subject: bytes, position: int) -> int:
     """Bytes of the character at a position."""
     width = 1
-    while position + width < len(subject) and subject[position + width] & 0xC0 == 0x80:  # noqa: PLR2004 - UTF-8
+    while position + width < len(subject) and subject[position + width] & 0xC0 == 0x80:
         width += 1
     return width
 
@@ -147,7 +155,7 @@ def regex_replace(ctx: CallContext, subject: str, pattern: str, template: str) -
 
 
 def _group(text: bytes, spans: list[tuple[int, int]], names: dict[str, int], name: str) -> str:
-    index = int(name) if name.isdecimal() and len(name) < 9 else names.get(name, -1)  # noqa: PLR2004 - no such group
+    index = int(name) if name.isdecimal() and len(name) < 9 else names.get(name, -1)
     return _cut(text, spans[index]) if 0 <= index < len(spans) else ""
 
 
@@ -299,7 +307,7 @@ class _Glob:
         return self._text[self._position - 1]
 
     def _choice(self) -> str:
-        if self._depth > 50:  # noqa: PLR2004 - far beyond any pattern a person writes
+        if self._depth > 50:
             raise self._fail("nested too deeply")
         self._depth += 1
         options = [self._sequence()]

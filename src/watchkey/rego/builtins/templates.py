@@ -211,11 +211,11 @@ _FUNCTIONS: Final[dict[str, tuple[Callable[..., Any], int, int | None]]] = {
 # --- execution -------------------------------------------------------------------------------------------------------
 
 
-class _Break(Exception):  # noqa: N818 - a jump, not an error
+class _Break(Exception):
     pass
 
 
-class _Continue(Exception):  # noqa: N818 - a jump, not an error
+class _Continue(Exception):
     pass
 
 
@@ -335,7 +335,12 @@ class _Run:
         return self._operand(first, dot, variables)
 
     def _call(
-        self, name: str, operands: tuple[Operand, ...], dot: Any, variables: list[tuple[str, Any]], piped: tuple[Any, ...]
+        self,
+        name: str,
+        operands: tuple[Operand, ...],
+        dot: Any,
+        variables: list[tuple[str, Any]],
+        piped: tuple[Any, ...],
     ) -> Any:
         if name in ("and", "or"):
             return self._choose(name, operands, dot, variables, piped)
@@ -350,7 +355,12 @@ class _Run:
         return function(*arguments)
 
     def _choose(
-        self, name: str, operands: tuple[Operand, ...], dot: Any, variables: list[tuple[str, Any]], piped: tuple[Any, ...]
+        self,
+        name: str,
+        operands: tuple[Operand, ...],
+        dot: Any,
+        variables: list[tuple[str, Any]],
+        piped: tuple[Any, ...],
     ) -> Any:
         """``and`` and ``or``: what comes after the deciding argument is not evaluated."""
         value: Any = None
@@ -371,7 +381,9 @@ class _Run:
         elif isinstance(head, Pipeline):
             value = self._pipeline(head, dot, variables)
         elif isinstance(head, Name):
-            value = self._call(head.text, (), dot, variables, ()) if head.text[0] != "$" else _look_up(variables, head.text)
+            value = (
+                self._call(head.text, (), dot, variables, ()) if head.text[0] != "$" else _look_up(variables, head.text)
+            )
         else:
             value = dot
         for field in operand.fields:

@@ -15,7 +15,6 @@ from watchkey.rego.builtins import (
     UNDEFINED,
     BuiltinError,
     CallContext,
-    Number,
     OperandError,
     builtin,
     integer_operand,
@@ -31,7 +30,6 @@ from watchkey.rego.builtins.go_layouts import (
     format_time,
     parse_duration,
     parse_time,
-    unix_ns_of,
     weekday_of,
 )
 from watchkey.rego.numbers import to_binary

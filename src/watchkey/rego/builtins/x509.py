@@ -1,4 +1,4 @@
-"""Certificates and certificate requests as Rego objects with the field names of Go's ``crypto/x509``, read from their DER."""
+"""Certificates and requests, read from DER, as Rego objects with the field names of Go's ``crypto/x509``."""
 
 from __future__ import annotations
 
@@ -368,8 +368,9 @@ _READERS: Final[dict[Oid, Callable[[bytes], dict[str, Any]]]] = {
 _EMPTY_FIELDS: Final[dict[str, Any]] = {
     **dict.fromkeys(
         (
-            "AuthorityKeyId", "SubjectKeyId", "CRLDistributionPoints", "DNSNames", "EmailAddresses", "IPAddresses", "URIs",
-            "URIStrings", "ExtKeyUsage", "UnknownExtKeyUsage", "ExtraExtensions", "IssuingCertificateURL", "OCSPServer",
+            "AuthorityKeyId", "SubjectKeyId", "CRLDistributionPoints", "DNSNames", "EmailAddresses", "IPAddresses",
+            "URIs", "URIStrings", "ExtKeyUsage", "UnknownExtKeyUsage", "ExtraExtensions", "IssuingCertificateURL",
+            "OCSPServer",
             "Policies", "PolicyIdentifiers", "PolicyMappings", "UnhandledCriticalExtensions", "Extensions",
             *[side + kind for side in ("Permitted", "Excluded") for kind in _CONSTRAINED.values()],
         )
@@ -466,7 +467,7 @@ def parse_certificates(data: bytes) -> list[Certificate]:
         raise BuiltinError("x509: malformed certificate") from None
 
 
-def _attribute_value(element: d.Element) -> Any:
+def _attribute_value(element: d.Element) -> Any:  # noqa: PLR0911 - one for each type
     """A value in an attribute as Go's ``asn1`` gives it without knowing its type; null for what it does not know."""
     match element.tag:
         case d.INTEGER:

@@ -1,4 +1,4 @@
-"""Whether a certificate is vouched for by a root: signatures, validity, authority, key usages, names and their constraints.
+"""Whether a certificate is vouched for by a root: signatures, validity, authority, usages, names and constraints.
 
 The steps are those of Go's ``Certificate.Verify`` with one root. Where a chain asks for what is not checked here
 (explicit policies, critical extensions that are not understood), it is not valid.
@@ -31,13 +31,13 @@ _ALTERNATIVE_NAMES: Final = (2, 5, 29, 17)
 _HASHES: Final = (hashes.SHA256, hashes.SHA384, hashes.SHA512)
 
 
-class NotTrusted(Exception):  # noqa: N818 - named for the finding
+class NotTrusted(Exception):
     """No chain leads from the certificate to the root."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """What the certificate must be good for: a name (any if empty), key usages in Go's numbers, a time in nanoseconds."""
+    """What the certificate must be good for: a name (any if empty), usages in Go's numbers, a time."""
 
     now_ns: int
     name: str = ""
@@ -204,14 +204,14 @@ def _names_allowed(authority: Certificate, below: Certificate) -> bool:
 
 
 def _within(kind: str, name: str, limit: Any, *, excluding: bool = False) -> bool:
-    """Whether a name lies within a constraint; a name that cannot be read is within every exclusion and no permission."""
+    """Whether a name lies within a constraint; one that cannot be read is within every exclusion, no permission."""
     if kind == "IPRanges":
         return _in_range(name, limit)
     if kind == "EmailAddresses":
         mailbox, at, host = name.rpartition("@")
         if "@" in limit:
             box, _, domain = limit.rpartition("@")
-            return mailbox == box and host.lower() == domain.lower()
+            return bool(mailbox == box and host.lower() == domain.lower())
         return _in_domain(host, limit) if at else excluding
     if kind == "URIDomains":
         host = _uri_host(name)

@@ -1,0 +1,71 @@
+"""One entry of `listen.gateways` in the configuration."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Protocol
+
+import msgspec
+from msgspec import Meta
+
+from watchkey.entrypoints.pg_gateway.gateway import Trace
+from watchkey.rules.located import Located
+
+
+class Converted(Protocol):
+    """What is needed of the settings."""
+
+    @property
+    def directory(self) -> Path:
+        """The folder of the configuration file."""
+        ...
+
+    @property
+    def gateways(self) -> Sequence[Located]:
+        """The entries of `listen.gateways`."""
+        ...
+
+    def convert(self, section: Located, wanted: "type[GatewaySection]") -> "GatewaySection":
+        """Turn a section into its type. Raises `ConfigError`."""
+        ...
+
+
+class DatabaseSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A database name that clients may ask for."""
+
+    resource: Annotated[str, Meta(description="The resource that it is; it needs a `target` section.")]
+    trace: Annotated[
+        Trace,
+        Meta(
+            description="How much is recorded: `off`, `connections`, `statements`, or `full` with bound parameters too."
+        ),
+    ] = Trace.STATEMENTS
+
+
+class GatewaySection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A listener of the PostgreSQL gateway."""
+
+    databases: Annotated[dict[str, DatabaseSection], Meta(description="By the name that clients ask for.")]
+    host: Annotated[str, Meta(description="Without a certificate, loopback only.")] = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65535)] = 6432
+    certificate: Annotated[Path | None, Meta(description="PEM, with the chain; passwords travel inside TLS only.")] = (
+        None
+    )
+    key: Annotated[Path | None, Meta(description="PEM.")] = None
+    statements: Annotated[Path, Meta(description="The file of the statement log.")] = Path("statements.jsonl")
+    notices: Annotated[tuple[timedelta, ...], Meta(description="How long before a planned end people are told.")] = (
+        timedelta(minutes=10),
+        timedelta(minutes=2),
+    )
+    sessions_per_person_max: Annotated[int, Meta(ge=1)] = 20
+    sessions_max: Annotated[int, Meta(ge=1)] = 2000
+    reserve: Annotated[int, Meta(ge=0, description="The last so many places are for people who are in already.")] = 50
+    deny_hint: Annotated[str, Meta(description="The HINT of a denial: how to ask.")] = (
+        "Ask whoever is on call, or have an incident opened and join it."
+    )
+
+
+def sections(settings: Converted) -> list[GatewaySection]:
+    """The configured gateways, with the default file of the statement log in the configuration's folder too."""
+    found = [settings.convert(section, GatewaySection) for section in settings.gateways]
+    return [msgspec.structs.replace(one, statements=settings.directory / one.statements) for one in found]

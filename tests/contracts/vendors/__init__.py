@@ -1,0 +1,1 @@
+"""One file a vendor, with its answers written by hand after the documented shapes."""

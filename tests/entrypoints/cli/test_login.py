@@ -1,0 +1,41 @@
+"""`watchkey login`: its password file, and what it needs. The whole way is in tests/live/test_whole_service.py."""
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from watchkey.entrypoints.cli.login import keep_in_pgpass, login
+
+
+def test_the_password_file_keeps_other_lines_and_is_for_its_owner_only(tmp_path: Path) -> None:
+    path = tmp_path / "pgpass"
+    path.write_text("# mine\nother:5432:*:alice:x\n127.0.0.1:6432:*:bob:y\n")
+    path.chmod(0o644)
+    keep_in_pgpass(path, "127.0.0.1:6432", "alice", "first")
+    keep_in_pgpass(path, "127.0.0.1:6432", "alice", "second")
+    assert path.read_text().splitlines() == [
+        "# mine", "other:5432:*:alice:x", "127.0.0.1:6432:*:bob:y", "127.0.0.1:6432:*:alice:second",
+    ]  # fmt: skip
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert [one.name for one in tmp_path.iterdir()] == ["pgpass"]
+
+
+def test_colons_and_backslashes_are_escaped_as_libpq_wants(tmp_path: Path) -> None:
+    path = tmp_path / "pgpass"
+    keep_in_pgpass(path, "[::1]:6432", "iss:a\\b", "t")
+    assert path.read_text() == "[\\:\\:1]:6432:*:iss\\:a\\\\b:t\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "environment", "said"),
+    [
+        (["alice"], {"WATCHKEY_TOKEN": "x"}, "--server"),
+        (["alice", "--server", "http://127.0.0.1:1"], {"WATCHKEY_TOKEN": ""}, "WATCHKEY_TOKEN is empty"),
+        (["alice", "--server", "http://127.0.0.1:1", "--ttl", "0"], {"WATCHKEY_TOKEN": "x"}, "--ttl"),
+    ],
+)
+def test_what_is_missing_is_named(words: list[str], environment: dict[str, str], said: str) -> None:
+    result = CliRunner().invoke(login, words, env={"WATCHKEY_SERVER": None, **environment})
+    assert result.exit_code == 2
+    assert said in result.output

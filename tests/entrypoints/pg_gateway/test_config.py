@@ -1,0 +1,42 @@
+"""A gateway's section: what it may say, and where its files are."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from watchkey.entrypoints.pg_gateway.config import GatewaySection, sections
+from watchkey.entrypoints.pg_gateway.gateway import Trace
+
+
+@dataclass
+class Settings:
+    """Settings whose sections are plain values."""
+
+    gateways: list[Any]
+    directory: Path = field(default=Path("/etc/watchkey"))
+
+    def convert(self, section: Any, wanted: type[GatewaySection]) -> GatewaySection:
+        return msgspec.convert(section, wanted, dec_hook=lambda _, value: Path(value))
+
+
+def test_little_needs_to_be_said_and_the_log_is_beside_the_configuration() -> None:
+    (section,) = sections(Settings([{"databases": {"orders": {"resource": "orders-db"}}}]))
+    assert (section.host, section.port, section.databases["orders"].trace) == ("127.0.0.1", 6432, Trace.STATEMENTS)
+    assert section.statements == Path("/etc/watchkey/statements.jsonl")
+    (elsewhere,) = sections(Settings([{"databases": {}, "statements": "/var/log/s.jsonl"}]))
+    assert elsewhere.statements == Path("/var/log/s.jsonl")
+
+
+@pytest.mark.parametrize(
+    "section",
+    [
+        {}, {"databases": {"x": {}}}, {"databases": {"x": {"resource": "r", "trace": "some"}}}, {"databases": {}, "port": 70000},
+        {"databases": {}, "sessions_max": 0}, {"databases": {}, "tsl": True},
+    ],
+)  # fmt: skip
+def test_what_makes_no_sense_is_refused(section: dict[str, Any]) -> None:
+    with pytest.raises(msgspec.ValidationError):
+        sections(Settings([section]))
