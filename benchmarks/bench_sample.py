@@ -90,9 +90,8 @@ def main() -> None:
     arguments = parser.parse_args()
     found = asyncio.run(measure())
     print(f"{found['policy']}: {found['decisions_per_s']:,.0f} decisions/s in one process")
-    print(
-        f"requests to PagerDuty: {found['requests_for_the_read']} for the read, {found['calls_per_decision']} a decision"
-    )
+    read, each = found["requests_for_the_read"], found["calls_per_decision"]
+    print(f"requests to PagerDuty: {read} for the read, {each} a decision")
     if arguments.json:
         print(json.dumps(found))
 

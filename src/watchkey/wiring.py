@@ -4,10 +4,11 @@ import asyncio
 import importlib
 import logging
 import pkgutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta, tzinfo
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from time import monotonic
@@ -18,10 +19,14 @@ import msgspec
 
 from watchkey import __version__, sources, targets
 from watchkey.engines import rego
-from watchkey.flows.keep_roster import KeepRoster, Restored
+from watchkey.flows.check_policy import host_functions, rego_dialect
+from watchkey.flows.keep_roster import KeepRoster, Restored, stored_roster
+from watchkey.flows.replay_decisions import LoggedDecision
 from watchkey.flows.request_access import Directory, RequestAccess
+from watchkey.flows.shadow_policy import ShadowPolicy
+from watchkey.flows.swap_policy import Candidate, SwapPolicy, older
 from watchkey.flows.sync_roster import NotSynced, SyncRoster
-from watchkey.flows.test_policy import Case
+from watchkey.flows.test_policy import Case, Result, Status, rego_tests, run_case, run_rego_test
 from watchkey.identities import api_token
 from watchkey.identities.api_token import hash_token, make_token
 from watchkey.model.access import Decision, Link, Resource
@@ -30,21 +35,29 @@ from watchkey.model.errors import Malformed, PortError, Refused, Unavailable
 from watchkey.model.ids import PersonId, ResourceId, SourceName, SubjectId
 from watchkey.model.secret import Secret
 from watchkey.ports import AuditLog, Clock, HeldRoster, IdentityVerifier, PolicyEngine, RosterStore, Source, Target
+from watchkey.rego import RegoErrors, compile_modules, freeze
 from watchkey.rules.identity import Links
+from watchkey.rules.located import ConfigError, load
 from watchkey.rules.provenance import Sightings
 from watchkey.rules.roster import GuardLimits, RosterIndex, index_roster
 from watchkey.settings import PolicySettings, Settings
 from watchkey.settings.cases import SOURCE as CASES
-from watchkey.settings.cases import CaseFile
+from watchkey.settings.cases import CaseFile, load_cases
 from watchkey.sources import roster_file
 from watchkey.stores import memory, sqlite
 from watchkey.stores.sqlite import AuditReader, SqliteStore
 
 log = logging.getLogger("watchkey.wiring")
 
+POLICIES_EVERY: Final = 5.0
+"""Seconds between two looks at whether a policy's file changed."""
+
 REPEATS_EVERY: Final = 10.0
 """Seconds between two writings of the counts of repeated answers."""
 
+
+REPLAY_ROSTERS: Final = 8
+"""Rosters that a replay keeps in memory; decisions come in the order of time, and so do their rosters."""
 
 CASE_WINDOW: Final = timedelta(days=14)
 """How far ahead the rosters of policy cases are rendered: enough for a sentence to name one's own next shift."""
@@ -82,6 +95,10 @@ class Service:
     verifier: IdentityVerifier
     webhook_keys: Mapping[SourceName, Sequence[Secret]]
     engines: Mapping[str, PolicyEngine]
+    policies: SwapPolicy
+    shadow: ShadowPolicy | None
+    _footprints: dict[str, object]
+    _look_now: asyncio.Event = field(default_factory=asyncio.Event)
     _stack: AsyncExitStack = field(default_factory=AsyncExitStack)
 
     @property
@@ -100,6 +117,9 @@ class Service:
         await _note_policies(self)
         self._stack.push_async_callback(_cancelled, asyncio.create_task(self.sync.run(), name="sync"))
         self._stack.push_async_callback(_cancelled, asyncio.create_task(self._write_repeats(), name="repeats"))
+        self._stack.push_async_callback(_cancelled, asyncio.create_task(self._follow_policies(), name="policies"))
+        if self.shadow is not None:
+            self._stack.push_async_callback(_cancelled, asyncio.create_task(self.shadow.run(), name="shadow"))
         return self
 
     async def __aexit__(
@@ -121,6 +141,25 @@ class Service:
             with suppress(PortError):  # the counts are kept and written when the log is back
                 await self.request_access.write_repeats()
 
+    def reload_policies(self) -> None:
+        """Look at the files of all policies now, changed or not; for a signal handler."""
+        self._look_now.set()
+
+    async def _follow_policies(self) -> None:
+        """Take changed policies over, soon after their files change and at once when told to."""
+        while True:
+            is_told = True
+            try:
+                await asyncio.wait_for(self._look_now.wait(), POLICIES_EVERY)
+            except TimeoutError:
+                is_told = False
+            self._look_now.clear()
+            for name in self.engines:
+                footprint = _footprint(self.settings.policies.get(name))
+                if is_told or footprint != self._footprints[name]:
+                    self._footprints[name] = footprint
+                    await self.policies.look(name)
+
 
 async def _cancelled(task: "asyncio.Task[None]") -> None:
     task.cancel()
@@ -136,11 +175,17 @@ def build(settings: Settings) -> Service:
     """
     clock = SystemClock()
     read_from, webhook_keys = _sources(settings, clock)
+    footprints = {name: _footprint(settings.policies.get(name)) for name in _policy_names(settings)}
     configs = _policy_configs(settings)
     audit = audit_store(settings)
     audit.open()
     try:
-        engines = {name: rego.build(_numbered(name, config, audit)) for name, config in configs.items()}
+        engines: dict[str, PolicyEngine] = {
+            name: _numbered(name, rego.build(config), audit) for name, config in configs.items()
+        }
+        shadow = None
+        if settings.shadows:
+            shadow = ShadowPolicy(shadows=settings.shadows, engines=engines, audit=audit, zone=settings.zone)
         kept = KeepRoster(memory=audit, clock=clock)
         restored = _restored(kept, settings)
         rosters = memory.build(_held(restored, clock))
@@ -149,11 +194,16 @@ def build(settings: Settings) -> Service:
             clock=clock,
             audit=audit,
             rosters=rosters,
-            request_access=_request_access(settings, clock, rosters, engines, audit),
+            request_access=_request_access(settings, clock, rosters, engines, audit, shadow),
             sync=_sync(settings, clock, read_from, rosters, audit, kept, _sightings(restored)),
             verifier=_verifier(settings, clock),
             webhook_keys=webhook_keys,
             engines=engines,
+            policies=SwapPolicy(
+                engines=engines, prepare=partial(_candidate, settings), audit=audit, memory=audit, clock=clock
+            ),
+            shadow=shadow,
+            _footprints=footprints,
         )
     except BaseException:
         audit.close()
@@ -164,7 +214,12 @@ def build(settings: Settings) -> Service:
 
 
 def _request_access(
-    settings: Settings, clock: Clock, rosters: RosterStore, engines: Mapping[str, PolicyEngine], audit: SqliteStore
+    settings: Settings,
+    clock: Clock,
+    rosters: RosterStore,
+    engines: Mapping[str, PolicyEngine],
+    audit: SqliteStore,
+    shadow: ShadowPolicy | None,
 ) -> RequestAccess:
     return RequestAccess(
         clock=clock,
@@ -174,6 +229,7 @@ def _request_access(
         directory=_directory(settings),
         zone=settings.zone,
         time_floor=audit.high_water,
+        observe=None if shadow is None else shadow.watch,
     )
 
 
@@ -232,11 +288,16 @@ def _directory(settings: Settings) -> Directory:
     return Directory(resources=settings.resources, links=links, groups=settings.groups)
 
 
-def _numbered(name: str, config: rego.Config, audit: SqliteStore) -> rego.Config:
-    """The policy with its revision: the last one's when its content is the same, else the next."""
+def _numbered(name: str, engine: rego.RegoEngine, audit: SqliteStore) -> rego.RegoEngine:
+    """The policy with its revision: the last one's when its content is the same, else the next.
+
+    Raises `Refused` when it says of itself that it is older than the one that decided last.
+    """
     known = audit.recall(f"policy/{name}") or {"revision": 0, "hash": ""}
-    revision = int(known["revision"]) + (known["hash"] != rego.policy_hash(config))
-    return msgspec.structs.replace(config, revision=revision)
+    is_new = known["hash"] != engine.policy_hash
+    if is_new and (why := older(known, engine.declared_revision)) is not None:
+        raise Refused(f"policy {name}: {why}")
+    return engine.numbered(int(known["revision"]) + is_new)
 
 
 async def _note_policies(service: Service) -> None:
@@ -251,7 +312,9 @@ async def _note_policies(service: Service) -> None:
                 policy_hash=engine.policy_hash,
             )
             await service.audit.append(swapped)
-            await service.audit.remember(f"policy/{name}", {"revision": swapped.revision, "hash": engine.policy_hash})
+            declared = getattr(engine, "declared_revision", None)
+            note = {"revision": swapped.revision, "hash": engine.policy_hash, "declared": declared}
+            await service.audit.remember(f"policy/{name}", note)
 
 
 # --- asking without a service --------------------------------------------------------------------------------------
@@ -294,8 +357,11 @@ class Desk:
         return PersonId(person) if isinstance(person, str) else None
 
 
-async def open_desk(settings: Settings) -> Desk:
-    """Read every source once. One that cannot be read is missing from the rosters; `failures` says why."""
+async def open_desk(settings: Settings, *, window: timedelta | None = None) -> Desk:
+    """Read every source once. One that cannot be read is missing from the rosters; `failures` says why.
+
+    `window` is how far ahead to read; None: as the service does.
+    """
     clock = SystemClock()
     read_from, _ = _sources(settings, clock)
     rosters = memory.build()
@@ -308,7 +374,7 @@ async def open_desk(settings: Settings) -> Desk:
         memory=_Forgetful(),
         sightings={},
         limits=GuardLimits(),
-        window=settings.sync.window,
+        window=window or settings.sync.window,
         poll_every=settings.sync.poll,
     )
     access = RequestAccess(
@@ -384,21 +450,19 @@ def dry_access(
     )
 
 
-def policy_engine(policy: PolicySettings | None, parameters: Mapping[str, Any] | None = None) -> PolicyEngine:
-    """The engine of a policy (None: the one that ships), with other parameters if given. Raises `Malformed`."""
-    config = policy_config(policy)
-    if parameters:
-        config = msgspec.structs.replace(config, parameters={**config.parameters, **parameters})
-    return rego.build(config)
+def policy_engine(policy: PolicySettings | None) -> PolicyEngine:
+    """The engine of a policy (None: the one that ships). Raises `Malformed`."""
+    return rego.build(policy_config(policy))
 
 
 class CaseBench:
     """Answers the cases of one file as the service would, on the rosters that stand in it."""
 
-    def __init__(self, file: CaseFile, engine: PolicyEngine | None = None) -> None:
-        """Compile the file's policy, unless an engine is given to be tried. Raises `Malformed`."""
+    def __init__(self, file: CaseFile, policy: rego.Config | None = None) -> None:
+        """`policy` is the one to try where the file names none; left out, the one that ships. Raises `ConfigError`."""
         self._file = file
-        self._engines: dict[str, PolicyEngine] = {} if engine is None else {"{}": engine}
+        self._config = policy_config(file.policy) if policy is None or file.policy is not None else policy
+        self._engines: dict[str, PolicyEngine] = {}
         self._texts = {name: roster_file.read_located_roster(located) for name, located in file.rosters.items()}
 
     async def ask(self, case: Case) -> Decision:
@@ -427,8 +491,44 @@ class CaseBench:
     def _engine(self, case: Case) -> PolicyEngine:
         key = msgspec.json.encode(case.parameters, order="deterministic").decode()
         if key not in self._engines:
-            self._engines[key] = policy_engine(self._file.policy, case.parameters)
+            parameters = {**self._config.parameters, **case.parameters}
+            self._engines[key] = rego.build(msgspec.structs.replace(self._config, parameters=parameters))
         return self._engines[key]
+
+
+class ReplayBench:
+    """Makes decisions of the log again: rosters of then, resources and links of the configuration as it is now."""
+
+    def __init__(self, settings: Settings, database: Path) -> None:
+        self._settings = settings
+        self._database = database
+        self._directory = _directory(settings)
+        self._indexes: dict[tuple[SourceName, int], RosterIndex] = {}
+
+    def asker(self, engine: PolicyEngine) -> Callable[[LoggedDecision], Awaitable[Decision]]:
+        """How one policy would have decided. Raises `Refused` for what cannot be asked again, and port errors."""
+        engines = dict.fromkeys((resource.policy for resource in self._settings.resources.values()), engine)
+
+        async def ask(logged: LoggedDecision) -> Decision:
+            resource = self._settings.resources.get(logged.request.resource)
+            if resource is None:
+                raise Refused(f"there is no resource {logged.request.resource!r} any more")
+            rosters = [(self._index(source, revision), revision, age) for source, revision, age in logged.grounds]
+            access = dry_access(rosters, engines, self._directory, at=logged.at, zone=self._settings.zone)
+            return (await access.explain(logged.request)).decision
+
+        return ask
+
+    def _index(self, source: SourceName, revision: int) -> RosterIndex:
+        key = (source, revision)
+        if key not in self._indexes:
+            content = sqlite.kept_roster(self._database, source, revision)
+            if content is None:
+                raise Refused(f"a roster of {source} is not kept any more")
+            if len(self._indexes) >= REPLAY_ROSTERS:
+                del self._indexes[next(iter(self._indexes))]
+            self._indexes[key] = index_roster(stored_roster(content, source))
+        return self._indexes[key]
 
 
 # --- adapters by name ----------------------------------------------------------------------------------------------
@@ -468,9 +568,15 @@ def _sources(settings: Settings, clock: Clock) -> tuple[list[Source], dict[Sourc
     return [source for source, _ in built.values()], {name: keys for name, (_, keys) in built.items() if keys}
 
 
+def _policy_names(settings: Settings) -> Sequence[str]:
+    """Every policy that decides, and every one that stands beside it."""
+    return tuple(
+        dict.fromkeys([*(resource.policy for resource in settings.resources.values()), *settings.shadows.values()])
+    )
+
+
 def _policy_configs(settings: Settings) -> dict[str, rego.Config]:
-    used = dict.fromkeys(resource.policy for resource in settings.resources.values())
-    return {name: policy_config(settings.policies.get(name)) for name in used}
+    return {name: policy_config(settings.policies.get(name)) for name in _policy_names(settings)}
 
 
 def _engines(settings: Settings) -> dict[str, PolicyEngine]:
@@ -487,6 +593,8 @@ def policy_config(policy: PolicySettings | None) -> rego.Config:
         text = _text(path)
         if path.suffix == ".json":
             data |= _json_object(path, text)
+        elif path.suffix in {".yaml", ".yml"}:
+            data |= _yaml_object(path, text)
         else:
             modules[path.name if path.name not in modules else str(path)] = text
     return rego.Config(
@@ -517,6 +625,76 @@ def _json_object(path: Path, text: str) -> dict[str, Any]:
         return msgspec.json.decode(text, type=dict[str, Any])
     except (msgspec.DecodeError, msgspec.ValidationError) as error:
         raise Malformed(f"{path}: {error}") from error
+
+
+def _yaml_object(path: Path, text: str) -> dict[str, Any]:
+    try:
+        value = load(text, str(path)).data
+    except ConfigError as error:
+        raise Malformed(str(error)) from error
+    if not isinstance(value, dict):
+        raise Malformed(f"{path}: a data file holds a mapping")
+    return value
+
+
+def _footprint(policy: PolicySettings | None) -> object:
+    """What changes when a file of the policy does; None for the policy that ships."""
+    if policy is None:
+        return None
+    found: list[object] = []
+    for path in (*policy.files, *policy.tests):
+        try:
+            status = path.stat()
+            found.append((str(path), status.st_size, status.st_mtime_ns, status.st_ino))
+        except OSError as error:
+            found.append((str(path), error.strerror))
+    return found
+
+
+async def _candidate(settings: Settings, name: str) -> Candidate:
+    """A policy as its files are now, compiled and tested aside from the loop. Raises port errors."""
+    return await asyncio.to_thread(_compiled_candidate, settings.policies.get(name))
+
+
+def _compiled_candidate(policy: PolicySettings | None) -> Candidate:
+    config = policy_config(policy)
+    engine = rego.build(config)
+    tests = () if policy is None else policy.tests
+    return Candidate(
+        policy_hash=engine.policy_hash,
+        declared=engine.declared_revision,
+        failures=tuple(_failures(config, tests)),
+        engine=engine.numbered,
+    )
+
+
+def _failures(config: rego.Config, tests: Sequence[Path]) -> Iterator[str]:
+    """What the tests of a policy say that do not pass. Raises `Malformed` when they cannot be run."""
+    clock = SystemClock()
+    results: list[Result] = []
+    try:
+        modules = {str(path): _text(path) for path in tests if path.suffix == ".rego"}
+        if modules:
+            ready = compile_modules(
+                {**config.modules, **modules},
+                dialect=rego_dialect(config.dialect),
+                host_functions=host_functions(config.dialect),
+            )
+            data = freeze({**config.data, "policyparams": dict(config.parameters)})
+            results += [run_rego_test(ready, test, data, clock) for test in rego_tests(ready.modules)]
+        for path in tests:
+            if path.suffix in {".yaml", ".yml"}:
+                bench, cases = CaseBench(file := load_cases(path), config), file.cases
+                results += asyncio.run(_case_results(bench, cases, clock))
+    except RegoErrors as error:
+        raise Malformed(f"its tests: {error}") from error
+    except ConfigError as error:
+        raise Malformed(f"its tests: {error}") from error
+    yield from (f"{one.name}: {one.message}" for one in results if one.status in {Status.FAILED, Status.ERROR})
+
+
+async def _case_results(bench: "CaseBench", cases: Sequence[Case], clock: Clock) -> list[Result]:
+    return [await run_case(case, bench.ask, clock) for case in cases]
 
 
 def _verifier(settings: Settings, clock: Clock) -> IdentityVerifier:

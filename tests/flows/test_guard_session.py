@@ -47,6 +47,7 @@ class Door:
         return 1
 
     def warn(self, lease: LeaseId, sentence: str) -> None:
+        del lease
         self.warned.append(sentence)
 
 

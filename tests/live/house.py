@@ -8,7 +8,7 @@ import time
 from collections.abc import Coroutine
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import uvloop
 
@@ -101,7 +101,7 @@ class LiveHouse:
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self.host = "localhost" if tls else "127.0.0.1"
 
-    def __enter__(self) -> "LiveHouse":
+    def __enter__(self) -> Self:
         self._thread.start()
         self.call(self._start())
         self.port = self.gateway.port

@@ -230,7 +230,7 @@ def test_the_servers_certificate_must_hold(
     house = open_house(server=tls_server)
     house.watch.allow(ALICE, "read")
     object.__setattr__(house.target.endpoint, "is_tls", True)
-    with pytest.raises(psycopg.OperationalError, match="certificate of 127.0.0.1 does not hold"):
+    with pytest.raises(psycopg.OperationalError, match=r"certificate of 127\.0\.0\.1 does not hold"):
         psycopg.connect(house.dsn(ALICE))
 
 

@@ -1,4 +1,4 @@
-"""Ways out of the account, each tried on a real server: none leads to another identity, and none leaves a trace unreported.
+"""Ways out of the account, each tried on a real server: none leads to another identity or leaves a trace unreported.
 
 The catalogues are compared before and after; what a lease left behind must be in the report.
 """
@@ -18,7 +18,8 @@ from watchkey.simulator.postgres_server import PostgresServer
 CATALOGUES = """
 SELECT 'role ' || rolname || ' ' || rolsuper || rolcreaterole || rolcanlogin FROM pg_roles
 UNION ALL SELECT 'member ' || roleid::regrole || ' ' || member::regrole FROM pg_auth_members
-UNION ALL SELECT 'function ' || oid::regprocedure || ' ' || proowner::regrole || prosecdef FROM pg_proc WHERE oid >= 16384
+UNION ALL SELECT 'function ' || oid::regprocedure || ' ' || proowner::regrole || prosecdef FROM pg_proc
+  WHERE oid >= 16384
 UNION ALL SELECT 'table ' || oid::regclass || ' ' || relowner::regrole || coalesce(relacl::text, '') FROM pg_class
   WHERE oid >= 16384 AND relkind IN ('r', 'v', 'm', 'S')
 UNION ALL SELECT 'default ' || defaclrole::regrole || defaclacl::text FROM pg_default_acl
@@ -147,7 +148,7 @@ def test_a_function_left_behind_is_reported_and_keeps_the_dead_role_from_going(
         (held,) = house.guard.held
         assert held.state is LeaseState.STUCK
         # the role that is left can do nothing: no login, no rights, so the function reads nothing either
-        assert server.sql(f"SELECT rolcanlogin FROM pg_roles WHERE rolname = '{name}'") == "f"
+        assert server.sql("SELECT rolcanlogin FROM pg_roles WHERE rolname = :'name'", name=name) == "f"
         with pytest.raises(RuntimeError, match="permission denied for table orders"):
             server.sql("SET ROLE orders_read; SELECT * FROM peek()", "orders")
     finally:
@@ -162,7 +163,7 @@ def test_what_was_made_in_a_groups_name_is_reported_too(
 ) -> None:
     alice.execute("SET ROLE orders_write")
     alice.execute(
-        "CREATE FUNCTION public.back_door() RETURNS SETOF orders LANGUAGE sql SECURITY DEFINER AS 'SELECT * FROM orders'"
+        "CREATE FUNCTION public.back_door() RETURNS SETOF orders LANGUAGE sql SECURITY DEFINER AS 'TABLE orders'"
     )
     end_of_lease(house)
     try:
@@ -179,7 +180,7 @@ def test_plain_leftovers_go_to_who_is_configured_but_code_never_does(
     open_house: Callable[..., LiveHouse], server: PostgresServer
 ) -> None:
     server.sql(
-        "CREATE ROLE leftovers NOLOGIN; GRANT leftovers TO watchkey_manager; GRANT CREATE ON SCHEMA public TO leftovers",
+        "CREATE ROLE leftovers NOLOGIN; GRANT leftovers TO watchkey_manager;GRANT CREATE ON SCHEMA public TO leftovers",
         "orders",
     )
     house = open_house(reassign_to="leftovers")

@@ -35,6 +35,6 @@ class Mutant:
         exec(compile(source.replace(self.old, self.new), f"<mutant {self.name}>", "exec"), module.__dict__, scope)  # noqa: S102  # our own source
         patch.setattr(owner, name, scope[name])
         if owner is module:
-            for other in [m for n, m in sys.modules.items() if n.startswith("watchkey") and m is not module]:
+            for other in [m for n, m in sys.modules.items() if n.startswith(("watchkey", "tests")) and m is not module]:
                 if getattr(other, name, None) is original:
                     patch.setattr(other, name, scope[name])

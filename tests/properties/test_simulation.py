@@ -10,6 +10,7 @@ import logging
 from collections import Counter
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from typing import Any, ClassVar
 
 import pytest
@@ -136,6 +137,7 @@ class Nights(RuleBasedStateMachine):
         self.engine = ScriptedEngine()
         self.source = ScriptedSource(roster())
         self.rota: list[Shift] = []
+        self.names = count()
         self.is_up = True
         self.last: Read | None = None
         self.kept: Read | None = None
@@ -183,7 +185,7 @@ class Nights(RuleBasedStateMachine):
     def plan(self, turns: list[tuple[str, int, int, int, Provenance]]) -> None:
         base = NOW + STEP * ((self.clock.now() - NOW) // STEP)
         for who, start, length, level, grade in turns:
-            begin, end, name = base + STEP * start, base + STEP * (start + length), f"s{len(self.rota)}"
+            begin, end, name = base + STEP * start, base + STEP * (start + length), f"s{next(self.names)}"
             turn = shift(who, starts_at=begin, ends_at=end, level=level, provenance=grade, schedule=name)
             self.rota = [*self.rota[-6:], turn]
 
@@ -416,7 +418,7 @@ MUTANTS = (
 def test_the_simulation_notices(mutant: Mutant, monkeypatch: pytest.MonkeyPatch) -> None:
     mutant.plant(monkeypatch)
     with pytest.raises(AssertionError):
-        explore(examples=400)
+        explore(examples=1500)
 
 
 def test_a_closed_end_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -432,4 +434,4 @@ def test_a_closed_end_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     ):
         mutant.plant(monkeypatch)
     with pytest.raises(AssertionError):
-        explore(examples=400)
+        explore(examples=1500)

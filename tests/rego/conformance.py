@@ -1,7 +1,7 @@
 """Runs OPA's conformance cases against the engine: as a command that prints a table, and for the test suite.
 
-Usage: ``python -m tests.rego.conformance [--cases PATH] [--failures N]``. PATH (or the environment variable OPA_CASES) is
-a ``.jsonl`` file, a folder of them, or a checkout of OPA's YAML test data.
+Usage: ``python -m tests.rego.conformance [--cases PATH] [--failures N]``. PATH (or the environment variable OPA_CASES)
+is a ``.jsonl`` file, a folder of them, or a checkout of OPA's YAML test data.
 """
 
 from __future__ import annotations
@@ -127,7 +127,9 @@ _HOSTS = {
 def _evaluate(case: Case) -> tuple[Any, ...]:
     content = case.content
     sources = {f"test-{index}.rego": text for index, text in enumerate(content.get("modules") or [])}
-    replaced = {name: host for name, host in _HOSTS.items() if any(f"with {name} as" in text for text in sources.values())}
+    replaced = {
+        name: host for name, host in _HOSTS.items() if any(f"with {name} as" in text for text in sources.values())
+    }
     hosts = {**replaced, **({"opa.runtime": _HOSTS["opa.runtime"]} if "as opa.runtime" in str(sources) else {})}
     policy = compile_modules(sources, dialect=case.dialect, host_functions=hosts, seeded=True)
     query = policy.bindings_query(content["query"], dialect=case.dialect)

@@ -38,8 +38,10 @@ def on(server: PostgresServer, work: Callable[[PostgresTarget], Coroutine[Any, A
 @pytest.mark.parametrize(
     ("subject", "slug"),
     [
-        ("alice@example.com", "alice"), ("Anne-Marie.O'Neil@example.com", "anne_marie_o_neil"), ("李雷@example.com", "x"),
-        ("issuer|12345", "issuer_12345"), ("a" * 300, "a" * 40), ('x"; DROP ROLE y; --', "x_drop_role_y"), ("", "x"),
+        ("alice@example.com", "alice"), ("Anne-Marie.O'Neil@example.com", "anne_marie_o_neil"),
+        ("李雷@example.com", "x"),
+        ("issuer|12345", "issuer_12345"),
+        ("a" * 300, "a" * 40), ('x"; DROP ROLE y; --', "x_drop_role_y"), ("", "x"),
     ],
 )  # fmt: skip
 def test_accounts_are_named_for_people_with_safe_characters(subject: str, slug: str) -> None:
@@ -65,7 +67,8 @@ def test_a_lease_id_is_sixteen_hexadecimal_digits(bad: str) -> None:
     [
         ("wk_a_0123456789abcdef", None), ("wk_a_0123456789abcdef", "a comment"), ("wk_a_0123456789abcdef", "[]"),
         ("wk_a_0123456789abcdef", '{"watchkey": 2, "lease": "0123456789abcdef"}'),
-        ("wk_a_0123456789abcdef", '{"watchkey": 1, "lease": "ffffffffffffffff"}'), ("wk_a_0123456789abcdef", '{"watchkey": 1}'),
+        ("wk_a_0123456789abcdef", '{"watchkey": 1, "lease": "ffffffffffffffff"}'),
+        ("wk_a_0123456789abcdef", '{"watchkey": 1}'),
         ("postgres", '{"watchkey": 1, "lease": "postgres"}'), ("wk_a", '{"watchkey": 1, "lease": "a"}'),
     ],
 )  # fmt: skip
@@ -79,18 +82,18 @@ def test_the_role_is_small_and_carries_its_limits(server: PostgresServer) -> Non
         account = await target.grant(lease(now, length=timedelta(minutes=5)))
         attributes = server.sql(
             "SELECT rolsuper, rolcreaterole, rolcreatedb, rolreplication, rolbypassrls, rolcanlogin, rolconnlimit,"
-            f" rolvaliduntil FROM pg_roles WHERE rolname = '{account.name}'"
+            " rolvaliduntil FROM pg_roles WHERE rolname = :'name'",
+            name=account.name,
         ).split("|")
         assert attributes[:7] == ["f", "f", "f", "f", "f", "t", "20"]
         assert attributes[7].startswith(f"{now + timedelta(minutes=5):%Y-%m-%d %H:%M}")
-        settings = server.sql(f"SELECT unnest(rolconfig) FROM pg_roles WHERE rolname = '{account.name}'").splitlines()  # noqa: S608  our own name
-        values = dict(setting.split("=") for setting in settings)
+        settings = server.sql("SELECT unnest(rolconfig) FROM pg_roles WHERE rolname = :'name'", name=account.name)
+        values = dict(setting.split("=") for setting in settings.splitlines())
         assert values["client_connection_check_interval"] == "1s"
         for name in ("idle_in_transaction_session_timeout", "idle_session_timeout", "statement_timeout"):
             assert 0 < int(values[name].removesuffix("ms")) <= 300_000
-        assert (
-            server.sql(f"SELECT rolpassword FROM pg_authid WHERE rolname = '{account.name}'") == account.keys.verifier
-        )
+        kept = server.sql("SELECT rolpassword FROM pg_authid WHERE rolname = :'name'", name=account.name)
+        assert kept == account.keys.verifier
 
     on(server, work)
 
@@ -99,7 +102,8 @@ def test_exactly_the_groups_of_the_privileges_and_a_new_grant_takes_back_the_res
     async def groups(account: str) -> str:
         return server.sql(
             "SELECT string_agg(roleid::regrole::text, ',' ORDER BY 1) FROM pg_auth_members"
-            f" WHERE member = '{account}'::regrole"
+            " WHERE member = :'name'::regrole",
+            name=account,
         )
 
     async def work(target: PostgresTarget) -> None:

@@ -51,7 +51,15 @@ KEYS = ScramKeys.derive(salted_password=bytes(32), salt=b"saltsaltsaltsalt")
 STARTUP = pg.startup_message({"user": "alice", "database": "orders", "application_name": "psql"})
 PASSWORD = pg.message(b"p", b"wkt_token\0")
 READY = pg.message(b"Z", b"I")
-OPEN = UpstreamOpen(account="wk_alice_1", database="orders_production", keys=KEYS, nonce="n", binding=None, process_id=42, cancel_key=b"ours")
+OPEN = UpstreamOpen(
+    account="wk_alice_1",
+    database="orders_production",
+    keys=KEYS,
+    nonce="n",
+    binding=None,
+    process_id=42,
+    cancel_key=b"ours",
+)
 SASL = pg.message(b"R", pack(">i", 10) + b"SCRAM-SHA-256\0\0")
 
 
@@ -71,7 +79,8 @@ def lease() -> Lease:
         evidence=(),
     )
     return Lease(
-        id=LeaseId("0123456789abcdef"), subject=ALICE, resource=ResourceId("orders-db"), privileges=(PrivilegeName("read"),),
+        id=LeaseId("0123456789abcdef"), subject=ALICE, resource=ResourceId("orders-db"),
+        privileges=(PrivilegeName("read"),),
         starts_at=NOW, ends_at=allow.until, grounds=(allow,),
     )  # fmt: skip
 
@@ -140,7 +149,9 @@ def test_a_whole_login_from_the_first_byte_to_the_first_query() -> None:
     for event, commands in conversation:
         assert session.receive(event) == commands
     assert session.receive(OPEN) == (
-        SendToServer(pg.startup_message({"user": "wk_alice_1", "database": "orders_production", "application_name": "psql"})),
+        SendToServer(
+            pg.startup_message({"user": "wk_alice_1", "database": "orders_production", "application_name": "psql"})
+        ),
     )
     session = after(*DECIDED)
     assert server_login(session) == (
@@ -419,7 +430,7 @@ def test_statements_are_recorded_when_there_is_a_ledger() -> None:
 
 
 def test_every_state_refuses_the_events_that_make_no_sense_there() -> None:
-    """The table is complete: each state takes each event, or says that it is impossible; none is ignored by accident."""
+    """The table is complete: each state takes each event, or says that it is impossible; none is lost by accident."""
     some: dict[type, Event] = {
         type(event): event
         for event in (

@@ -29,8 +29,10 @@ def test_the_database_is_named_like_the_user_when_none_is_named() -> None:
     [
         ("replication", "database"), ("replication", "true"), ("replication", "1"), ("replication", ""),
         ("search_path", "evil"), ("session_authorization", "postgres"), ("role", "postgres"),
-        ("options", "-c session_authorization=postgres"), ("options", "-c role=postgres"), ("options", "--role=postgres"),
-        ("options", "-crole=postgres"), ("options", "-c  local_preload_libraries=x"), ("options", "-d 5"), ("options", "-c"),
+        ("options", "-c session_authorization=postgres"), ("options", "-c role=postgres"),
+        ("options", "--role=postgres"),
+        ("options", "-crole=postgres"), ("options", "-c  local_preload_libraries=x"), ("options", "-d 5"),
+        ("options", "-c"),
         ("options", "-c search_path"), ("options", "-c client_connection_check_interval=0"), ("options", "-W 5"),
         ("options", "-c search_path=x -c \\role=postgres"), ("is_superuser", "on"),
     ],

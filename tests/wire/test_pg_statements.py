@@ -53,7 +53,8 @@ def test_a_failed_query_carries_its_sqlstate() -> None:
 
 def test_the_extended_protocol_finds_the_text_by_its_names() -> None:
     assert talk(
-        Parse(b"s", sql("select $1")), Bind(b"p", b"s", (b"7",)), Execute(b"p"), Sync(), Completed("SELECT 1"), Ready("I"),
+        Parse(b"s", sql("select $1")), Bind(b"p", b"s", (b"7",)), Execute(b"p"), Sync(),
+        Completed("SELECT 1"), Ready("I"),
         Bind(b"", b"s", None), Execute(b""), Sync(), Suspended(), Ready("I"),
     ) == [("select $1", "done", 1, ""), ("select $1", "suspended", None, "")]  # fmt: skip
 
@@ -65,7 +66,8 @@ def test_an_error_in_a_pipeline_skips_to_its_sync_and_no_further() -> None:
         Parse(b"", sql("c")), Bind(b"", b"", None), Execute(b""), Sync(),
         Parse(b"", sql("d")), Bind(b"", b"", None), Execute(b""), Sync(),
         Completed("SELECT 1"), Failed("23505", "twice"), Ready("I"), Completed("SELECT 4"), Ready("I"),
-    ) == [("a", "done", 1, ""), ("b", "failed", None, "23505"), ("c", "skipped", None, ""), ("d", "done", 4, "")]  # fmt: skip
+    ) == [("a", "done", 1, ""), ("b", "failed", None, "23505"), ("c", "skipped", None, ""),
+          ("d", "done", 4, "")]  # fmt: skip
 
 
 def test_a_statement_that_cannot_even_be_parsed_is_recorded() -> None:

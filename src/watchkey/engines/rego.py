@@ -8,6 +8,7 @@ only this subject's facts in the resource's scopes, no token exists for them, an
 import json
 import re
 from collections.abc import Mapping
+from copy import copy
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from hashlib import sha256
@@ -18,7 +19,6 @@ import msgspec
 
 from watchkey.model.access import Outcome, Verdict
 from watchkey.model.errors import Malformed
-from watchkey.ports import PolicyEngine
 from watchkey.rego import (
     BuiltinError,
     Dialect,
@@ -26,6 +26,7 @@ from watchkey.rego import (
     HostFunction,
     LimitExceeded,
     Limits,
+    Policy,
     RegoErrors,
     compile_modules,
     freeze,
@@ -82,11 +83,19 @@ class RegoEngine:
         self._limits = Limits(steps=STEPS_MAX)
         self._revision = config.revision
         self._hash = policy_hash(config)
+        self.declared_revision = _declared(policy)
+        """The revision that the policy says of itself, in the metadata of a package: `custom: {revision: 7}`."""
 
     @property
     def policy_hash(self) -> str:
         """SHA-256 over everything that makes the policy: files, dialect, entry point, parameters."""
         return self._hash
+
+    def numbered(self, revision: int) -> "RegoEngine":
+        """The same policy with another revision; nothing is compiled again."""
+        other = copy(self)
+        other._revision = revision  # noqa: SLF001 -- its own kind
+        return other
 
     async def evaluate(self, document: Mapping[str, Any], *, now: datetime) -> Verdict:
         """Judge one document; every failure is an outcome."""
@@ -135,9 +144,20 @@ class RegoEngine:
         )
 
 
-def build(config: Config) -> PolicyEngine:
+def build(config: Config) -> RegoEngine:
     """Compile a policy. Raises `Malformed` with every error of its files."""
     return RegoEngine(config)
+
+
+def _declared(policy: Policy) -> int | None:
+    found = [
+        revision
+        for module in policy.modules.values()
+        for annotation in module.annotations
+        if annotation.scope == "package" and isinstance(custom := annotation.content.get("custom"), dict)
+        if isinstance(revision := custom.get("revision"), int) and not isinstance(revision, bool)
+    ]
+    return max(found, default=None)
 
 
 def policy_hash(config: Config) -> str:

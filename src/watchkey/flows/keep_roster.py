@@ -78,10 +78,20 @@ class KeepRoster:
         content = self._memory.kept_roster(name, note.revision)
         if content is None or age < timedelta(0):
             return None
-        index = index_roster(_read(msgspec.json.decode(content), Roster, name))
+        index = index_roster(stored_roster(content, name))
         dumped = self._memory.recall(f"sightings/{name}")
         sightings = None if dumped is None else load_sightings(b64decode(_read(dumped, str, name)))
         return Restored(index=index, revision=note.revision, age=age, sightings=sightings)
+
+
+def stored_roster(content: bytes, name: SourceName) -> Roster:
+    """The roster that was kept as these bytes. Raises `Malformed` when they are not what this program keeps."""
+    try:
+        value = msgspec.json.decode(content)
+    except msgspec.DecodeError as error:
+        raise Malformed(f"what was kept of the roster of {name} cannot be read: {error}") from error
+    roster: Roster = _read(value, Roster, name)
+    return roster
 
 
 def _read(value: Any, kind: type[Any], name: SourceName) -> Any:

@@ -9,7 +9,7 @@ is always decided anew, because time may have turned it into an allow, but an eq
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, tzinfo
 from typing import Final
@@ -77,6 +77,10 @@ class Answered:
 _Key = tuple[SubjectId, frozenset[str], PrivilegeName, ResourceId, CallerId]
 
 
+Observe = Callable[[Question, Findings, Mapping[str, object], Decision], None]
+"""Told of every decision that a policy had a part in. It must return at once, never raise, and change nothing."""
+
+
 class RequestAccess:
     """The use case, with its collaborators given once."""
 
@@ -90,6 +94,7 @@ class RequestAccess:
         directory: Directory,
         zone: tzinfo,
         time_floor: datetime | None = None,
+        observe: Observe | None = None,
     ) -> None:
         self._clock = clock
         self._rosters = rosters
@@ -98,6 +103,7 @@ class RequestAccess:
         self.directory = directory
         self._zone = zone
         self._time_floor = time_floor
+        self._observe = observe
         self._answered: dict[_Key, Answered] = {}
 
     async def decide(self, request: AccessRequest, caller: Caller) -> Decision:
@@ -174,6 +180,8 @@ class RequestAccess:
         document = policy_document(question, findings)
         verdict = await self._engines[question.resource.policy].evaluate(document, now=now)
         decision = decide(question, findings, verdict, zone=self._zone)
+        if self._observe is not None:
+            self._observe(question, findings, document, decision)
         if isinstance(decision, Deny):
             decision = replace(decision, grounds=grounds(question))
         return decision, basis

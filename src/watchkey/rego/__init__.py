@@ -11,19 +11,12 @@ ends without an answer raises EvaluationError, of which LimitExceeded says that 
 """
 
 from watchkey.rego.builtins import BuiltinError
+from watchkey.rego.compiler import HostFunction, compile_modules
+from watchkey.rego.cursor import Dialect
 from watchkey.rego.errors import EvaluationError, LimitExceeded, Location, MalformedValue, RegoError, RegoErrors
+from watchkey.rego.evaluation import Data, Limits, Query, Result, freeze
 from watchkey.rego.explain import Finding, Trace
-from watchkey.rego.policy import (
-    Data,
-    Dialect,
-    HostFunction,
-    Limits,
-    Policy,
-    Query,
-    Result,
-    compile_modules,
-    freeze,
-)
+from watchkey.rego.policy import Policy
 from watchkey.rego.source import normalise_spaces
 from watchkey.rego.values import UNDEFINED, from_json, to_json
 

@@ -45,7 +45,7 @@ class FunctionChecks:
 
     def _call(self, call: Call, *, statement: bool) -> None:
         name = call.target
-        if name == "?" or name == "print":
+        if name in ("?", "print"):
             return
         arity = self.arity(name)
         if arity is None:

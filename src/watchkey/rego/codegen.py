@@ -14,9 +14,40 @@ from watchkey.rego.errors import RegoError, RegoErrors
 from watchkey.rego.program import RuleNode, branch_terms, walk_terms
 from watchkey.rego.resolve import Branch, ResolvedRule
 from watchkey.rego.safety import closure_bodies
-from watchkey.rego.values import COLLECTION_TYPES, FALSE, PLAIN_TYPES, TRUE, UNDEFINED, Boolean, Object, Set
+from watchkey.rego.values import COLLECTION_TYPES, FALSE, PLAIN_TYPES, TRUE, UNDEFINED, Boolean, Object, Set, from_json
 
 ONCE: Final = (None,)
+
+_FROM_RUNTIME: Final = [
+    "deref",
+    "pairs",
+    "items",
+    "less",
+    "at_most",
+    "member",
+    "member_pair",
+    "look_up",
+    "base_path",
+    "nested",
+    "put",
+    "add",
+    "put_path",
+    "add_path",
+    "merge_path",
+    "built",
+    "conflict",
+    "function_conflict",
+    "enter",
+    "virtual_get",
+    "virtual_pairs",
+    "settle",
+    "call_mocked",
+    "Replacement",
+    "template_text",
+    "joined",
+    "only",
+    "printed",
+]
 
 RUNTIME: Final[dict[str, Any]] = {
     "UNDEF": UNDEFINED,
@@ -34,15 +65,8 @@ RUNTIME: Final[dict[str, Any]] = {
     "Decimal": Decimal,
     "Boolean": Boolean,
     "LOOKUP": (KeyError, TypeError, IndexError),
-    **{
-        name: getattr(runtime, name)
-        for name in (
-            "deref", "pairs", "items", "less", "at_most", "member", "put", "put_path", "add_path", "merge_path", "built",
-            "conflict", "function_conflict", "enter", "virtual_get", "virtual_pairs", "settle", "nested", "base_path", "call_mocked",
-            "Replacement", "template_text", "raw_path", "joined", "only", "printed", "look_up", "add", "member_pair",
-        )
-    },
-}  # fmt: skip
+    **{name: getattr(runtime, name) for name in _FROM_RUNTIME},
+}
 
 
 class RuleEmitter(TermEmitter):
@@ -119,7 +143,8 @@ class RuleEmitter(TermEmitter):
         """Take over a value, or end in a conflict with another one."""
         self.line(f"if {target} is UNDEF: {target} = {value}")
         place = self.unit.pooled("L", rule.source.location(rule.at))
-        self.line(f"elif {target} != {value} if type({value}) in PLAIN else not same(st, {target}, {value}): {conflict}({place})")
+        differs = f"{target} != {value} if type({value}) in PLAIN else not same(st, {target}, {value})"
+        self.line(f"elif {differs}: {conflict}({place})")
 
     def _clause(self, rule: ResolvedRule, target: str, conflict: str) -> None:
         """One rule with its else branches."""
@@ -217,7 +242,8 @@ class RuleEmitter(TermEmitter):
                     looked_up = "".join(f"[{key!a}]" for key in path)
                     self.line(f"try: v = v{looked_up}")
                     self.line("except LOOKUP: v = UNDEF")
-                self.line("if type(v) is not str and v is not UNDEF: v = v if type(v) is int and SMALL > v > -SMALL else from_json(v)")
+                self.line("if type(v) is not str and v is not UNDEF:")
+                self.line(" v = v if type(v) is int and SMALL > v > -SMALL else from_json(v)")
                 self.line(f"st.memo[{slot}] = v")
                 self.line("return v")
 
@@ -237,7 +263,7 @@ def is_pattern(term: Term) -> bool:
 def compile_unit(context: Context) -> dict[str, Any]:
     """Run the generated text; gives its namespace."""
     unit = context.unit
-    namespace = {**RUNTIME, **unit.namespace, "from_json": runtime.from_json}
+    namespace = {**RUNTIME, **unit.namespace, "from_json": from_json}
     text = "\n".join(unit.lines) + "\n"
     try:
         code = compile(text, unit.file, "exec")
@@ -245,7 +271,6 @@ def compile_unit(context: Context) -> dict[str, Any]:
         message = f"a rule is too complex to compile: {problem}"
         raise RegoErrors([RegoError(code="rego_compile_error", message=message)]) from None
     exec(code, namespace)  # noqa: S102 - the text was written by this package from a checked policy
-    context.link_places(namespace)
     return namespace
 
 
@@ -260,7 +285,9 @@ def generate(context: Context) -> dict[str, Any]:
     emitter.inputs()
     for node in context.program.root.descend():
         context.make_place(node)
-    return compile_unit(context)
+    namespace = compile_unit(context)
+    context.link_places(namespace)
+    return namespace
 
 
 def all_expressions(rule: ResolvedRule) -> Iterator[Expr]:

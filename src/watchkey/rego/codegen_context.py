@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import copy
+from typing import TYPE_CHECKING, Any, Self
 
 from watchkey.rego.ast import Call, Comprehension, Expr, Template, Term
 from watchkey.rego.builtins import Builtin
@@ -34,6 +35,7 @@ class Context:
         self.source = Source("", "")
         self.rule: ResolvedRule | None = None
         self.about: Metadata | None = None
+        self.slots = program.slots
         self._names: dict[str, str] = {}
         self._inputs: dict[tuple[str, ...], int] = {}
         self._places: dict[tuple[Any, ...], str] = {}
@@ -41,6 +43,16 @@ class Context:
         self.pending_inputs: list[tuple[int, tuple[str, ...]]] = []
         for index, name in enumerate(self.user_functions):
             self._names[name] = f"f{index}"
+
+    def fork(self) -> Self:
+        """A context for the code of one query: it knows all that this one knows, and changes nothing of it."""
+        other = copy.copy(self)
+        other.unit = Unit()
+        other.unit.resume(self.unit)
+        other.rule = None
+        other._names, other._inputs, other._places = dict(self._names), dict(self._inputs), dict(self._places)
+        other.pending_inputs = []
+        return other
 
     # --- functions ---------------------------------------------------------------------------------------------------
 
@@ -88,7 +100,8 @@ class Context:
         """The slot that keeps a part of the input."""
         slot = self._inputs.get(path)
         if slot is None:
-            slot = self.program.new_slot()
+            slot = self.slots
+            self.slots += 1
             self._inputs[path] = slot
             self.pending_inputs.append((slot, path))
         return slot
@@ -126,7 +139,7 @@ class Context:
 
     # --- hooks that the tracing generator overrides ------------------------------------------------------------------
 
-    def begin(self, emitter: TermEmitter, rule: ResolvedRule, branch: Branch) -> None:
+    def begin(self, emitter: TermEmitter, rule: ResolvedRule, branch: Branch) -> None:  # noqa: ARG002 - for the tracing context
         """Called at the start of each body of a rule."""
         self.rule = rule
 

@@ -117,7 +117,9 @@ class TermEmitter(Emitter):
         """Weigh a composite that may hold several composites."""
         doubtful = [part for term, part in zip(terms, parts, strict=True) if not isinstance(term, Const)]
         if len(doubtful) == 2:
-            self.line(f"if type({doubtful[0]}) not in PLAIN and type({doubtful[1]}) not in PLAIN: weigh({self.st}, {made})")
+            self.line(
+                f"if type({doubtful[0]}) not in PLAIN and type({doubtful[1]}) not in PLAIN: weigh({self.st}, {made})"
+            )
         elif len(doubtful) > 2:
             self.line(f"if crowded({', '.join(doubtful)}): weigh({self.st}, {made})")
         return made
@@ -369,7 +371,7 @@ class TermEmitter(Emitter):
         self.context.found(self)
         return value
 
-    def _applied(self, call: Call, args: list[str]) -> str:
+    def _applied(self, call: Call, args: list[str]) -> str:  # noqa: PLR0911 - one return for each way to call
         name = call.target
         document = self.context.program.find_document(name)
         if document is not None:
@@ -382,7 +384,9 @@ class TermEmitter(Emitter):
             fast = f"{args[0]} {sign} {args[1]} if type({args[0]}) is int and type({args[1]}) is int"
             return self.defined(f"{fast} else {self.context.function(name)}({self.st}{listed})")
         if name == "count":
-            return self.defined(f"len({args[0]}) if type({args[0]}) in SIZED else {self.context.function(name)}({self.st}{listed})")
+            return self.defined(
+                f"len({args[0]}) if type({args[0]}) in SIZED else {self.context.function(name)}({self.st}{listed})"
+            )
         if self.context.is_relation(name):
             results = self.defined(f"{self.context.function(name)}({self.st}{listed})")
             item = self.temporary()

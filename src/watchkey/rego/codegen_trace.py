@@ -27,6 +27,7 @@ class TracedContext(Context):
         self._current: tuple[int, int] | None = None
 
     def begin(self, emitter: TermEmitter, rule: ResolvedRule, branch: Branch) -> None:
+        """Number the body, and report that it is tried."""
         super().begin(emitter, rule, branch)
         self._body = len(self.bodies)
         self._indexes = {id(expr): index for index, expr in enumerate(branch.body)}
@@ -47,10 +48,12 @@ class TracedContext(Context):
         return TracedExpression(location=rule.source.location(expr.at), text=text, names=tuple(dict.fromkeys(names)))
 
     def succeed(self, emitter: TermEmitter, rule: ResolvedRule, branch: Branch, value: str) -> None:
+        """Report that the body holds."""
         super().succeed(emitter, rule, branch, value)
         emitter.line(f"st.trace.hold({self._body}, {value})")
 
     def reach(self, emitter: TermEmitter, expr: Expr) -> Any:
+        """Report that an expression is about to be evaluated."""
         saved = self._current
         index = self._indexes.get(id(expr))
         if index is not None and self._body >= 0:
@@ -63,27 +66,35 @@ class TracedContext(Context):
         return saved
 
     def leave(self, saved: Any) -> None:
+        """Go back to the expression around."""
         self._current = saved
 
     def look(self, emitter: TermEmitter, term: Term) -> None:
+        """Report what is about to be looked up."""
         if self._current is not None:
             body, index = self._current
             emitter.line(f"st.trace.look({body}, {index}, {self._text(term)!r})")
 
     def found(self, emitter: TermEmitter) -> None:
+        """Report that it was found."""
         if self._current is not None:
             body, index = self._current
             emitter.line(f"st.trace.look({body}, {index}, '')")
 
     def compare(self, emitter: TermEmitter, condition: str, call: Call, args: list[str]) -> None:
-        listed = [(arg, value) for arg, value in zip(call.args, args, strict=True) if not isinstance(arg, Const)]
+        """A comparison that must hold, its arguments reported where it does not."""
+        listed: list[tuple[Term, str]] = [
+            (arg, value) for arg, value in zip(call.args, args, strict=True) if not isinstance(arg, Const)
+        ]
         self._report(emitter, f"not ({condition})", listed)
 
     def hold(self, emitter: TermEmitter, value: str, term: Term) -> None:
+        """A value that must not be false, reported where it is."""
         if not self.never_false(term):
             self._report(emitter, f"{value} is FALSE", [(term, value)])
 
     def refused(self, emitter: TermEmitter, found: str) -> None:
+        """A negated body that must have no solution."""
         self._report(emitter, found, [])
 
     def _report(self, emitter: TermEmitter, condition: str, listed: list[tuple[Term, str]]) -> None:

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Final
 
 from watchkey.rego.errors import RegoError, RegoErrors
 from watchkey.rego.lexer import END, NAME, PARSE_ERROR, SYMBOL, Token
 from watchkey.rego.source import Source
 
-V0: Final = "v0"
-V1: Final = "v1"
+
+class Dialect(StrEnum):
+    """The version of the language that a file is written in."""
+
+    V0 = "v0"
+    V1 = "v1"
+
+
+V0: Final = Dialect.V0
+V1: Final = Dialect.V1
 
 CORE_KEYWORDS: Final = frozenset(
     {"as", "default", "else", "import", "not", "package", "some", "with", "null", "true", "false"}

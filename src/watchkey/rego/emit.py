@@ -165,7 +165,9 @@ class Emitter:
         frame = self.frames[-1]
         if len(frame.loops) < _MAX_LOOPS_OF_BODY:
             return
-        live = sorted({name for var, name in self.bound.items() if frame.bound.get(var) != name and name.isidentifier()})
+        live = sorted(
+            {name for var, name in self.bound.items() if frame.bound.get(var) != name and name.isidentifier()}
+        )
         self.line(f"yield ({', '.join(live)}{',' if live else ''})")
         lines = self.unit.lines
         for index in range(frame.start, len(lines)):
@@ -176,7 +178,9 @@ class Emitter:
         self.indent = frame.indent
         frame.loops.clear()
         frame.start = len(lines)
-        self.line(f"for ({', '.join(live)}{',' if live else ''}) in {generator}():" if live else f"for _ in {generator}():")
+        self.line(
+            f"for ({', '.join(live)}{',' if live else ''}) in {generator}():" if live else f"for _ in {generator}():"
+        )
         self.indent += 1
         self.blocks = frame.blocks + 1
 

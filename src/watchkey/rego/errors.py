@@ -88,7 +88,6 @@ class EvaluationError(Exception):
         where = "" if location is NOWHERE else f"{location}: "
         super().__init__(f"{where}{code}: {message}")
 
-
     def at(self, location: Location) -> EvaluationError:
         """The same error with a place, if it has none yet."""
         if self.location is NOWHERE:

@@ -122,7 +122,11 @@ class Lexer:
         if is_odd_space(character):
             return f"illegal white space character {character_name(character)}, use a regular space instead"
         if character.isprintable():
-            return f"illegal token: {character}" if character.isascii() else f"illegal character {character_name(character)}"
+            return (
+                f"illegal token: {character}"
+                if character.isascii()
+                else f"illegal character {character_name(character)}"
+            )
         return f"illegal character {character_name(character)}"
 
     def _take(self, kind: str, text: str, end: int) -> Token:

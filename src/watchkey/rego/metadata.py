@@ -32,7 +32,9 @@ class Metadata:
         links = [_link(path, each) for each in reversed(own)] or [Object({"path": path})]
         links.extend(_link(path, each) for each in self._of_document(rule))
         package = rule.package
-        links.extend(_link(package[1:], each) for module, each in self._scoped("package") if tuple(module.package) == package)
+        links.extend(
+            _link(package[1:], each) for module, each in self._scoped("package") if tuple(module.package) == package
+        )
         outer = [
             (tuple(module.package), each)
             for module, each in self._scoped("subpackages")

@@ -435,7 +435,9 @@ class ModuleParser(BodyParser):
         if self.at_keyword("contains"):
             if rule.args is not None:
                 message = "the contains keyword can only be used with multi-value rule definitions"
-                raise self.failure(f"unexpected contains keyword: {message} (e.g., {rule.name} contains <VALUE> {{ ... }})")
+                raise self.failure(
+                    f"unexpected contains keyword: {message} (e.g., {rule.name} contains <VALUE> {{ ... }})"
+                )
             self.advance()
             rule.uses_contains = True
             rule.key = self.parse_infix()

@@ -360,10 +360,8 @@ class TermParser(Cursor):
     # --- template strings --------------------------------------------------------------------------------------------
 
     def _template(self, token: Token) -> Template:
-        parts: list[str | Expr] = []
-        for part in token.parts or []:
-            parts.append(part if isinstance(part, str) else self._interpolated(part))
-        return Template(parts, token.start)
+        parts = token.parts or []
+        return Template([part if isinstance(part, str) else self._interpolated(part) for part in parts], token.start)
 
     def _interpolated(self, tokens: list[Token]) -> Expr:
         saved, memo = self.swap_tokens(tokens), self._memo

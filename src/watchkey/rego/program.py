@@ -266,7 +266,7 @@ def expr_terms(expr: Expr) -> list[Term]:
     terms = list(node_terms(expr))
     for modifier in expr.withs:
         if modifier.function or isinstance(modifier.target, Ref):
-            terms.append(modifier.value)
+            terms.append(modifier.value)  # noqa: PERF401 - a condition and one line read better than a comprehension
     for body in closure_bodies(expr):
         for inner in body:
             terms.extend(expr_terms(inner))

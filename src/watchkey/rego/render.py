@@ -47,7 +47,11 @@ def _text(term: Term, package: tuple[str, ...]) -> str:  # noqa: PLR0911 - one r
     if isinstance(term, ObjectTerm):
         return "{" + ", ".join(f"{_text(key, package)}: {_text(item, package)}" for key, item in term.pairs) + "}"
     if isinstance(term, Template):
-        return '$"' + "".join(part if isinstance(part, str) else "{" + _part(part, package) + "}" for part in term.parts) + '"'
+        return (
+            '$"'
+            + "".join(part if isinstance(part, str) else "{" + _part(part, package) + "}" for part in term.parts)
+            + '"'
+        )
     return _comprehension(term, package)
 
 

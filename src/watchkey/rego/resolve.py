@@ -135,7 +135,7 @@ class Resolver:
             self._leave(scope)
             branches.append(Branch(value, body, each.at, each.end))
             each = each.otherwise
-        self._check_arguments(rule)
+        self._check_arguments()
         prefix, dynamic = _split_path((*module.package, rule.name), path)
         return ResolvedRule(
             self.source, rule.at, prefix, dynamic, rule.kind, args, key, branches, rule.default,
@@ -156,7 +156,7 @@ class Resolver:
         scope.used = {name for name in listed if listed.count(name) > 1}
         return args
 
-    def _check_arguments(self, rule: Rule) -> None:
+    def _check_arguments(self) -> None:
         scope = self._scopes[0]
         if not self.strict:
             return

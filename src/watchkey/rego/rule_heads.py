@@ -93,7 +93,7 @@ def default_problem(rule: Rule) -> str:
     return ""
 
 
-def _dynamic_kind(term: Any) -> str | None:
+def _dynamic_kind(term: Any) -> str | None:  # noqa: PLR0911 - one return for each kind of term
     """``var``, ``ref`` or ``call`` where a term has one outside of comprehensions."""
     if isinstance(term, Var):
         return "ref" if term.name in ("input", "data") else "var"

@@ -122,13 +122,14 @@ class State:
         other.memo = [UNSET] * len(self.memo)
         other.data, other.input, other.mocks, other.presets = self.data, self.input, self.mocks, self.presets
         for change in changes:
-            other._apply(change)
+            other.apply(change)
         for slot, value in other.presets:
             other.memo[slot] = value
         self.spend(1 + (len(other.memo) >> 6))
         return other
 
-    def _apply(self, change: tuple[Any, ...]) -> None:
+    def apply(self, change: tuple[Any, ...]) -> None:
+        """Make one change of `derive`."""
         kind = change[0]
         if kind == "input":
             base = UNDEFINED if self.input is UNDEFINED else from_json(self.input)
@@ -273,7 +274,7 @@ def member(st: State, element: Any, collection: Any) -> bool:
     if type(element) not in PLAIN_TYPES:
         charge(st, element)
         if kind is tuple or kind is Object:
-            return any([same(st, element, each) for each in (collection if kind is tuple else collection.values())])
+            return any(same(st, element, each) for each in (collection if kind is tuple else collection.values()))
     if kind is Set:
         return element in collection
     if kind is tuple or kind is Object:

@@ -1,4 +1,4 @@
-"""Safety: finds an order in which every variable of a body is bound before it is needed, or names those that are not."""
+"""Safety: finds an order in which each variable of a body is bound before it is needed, or names those that are not."""
 
 from __future__ import annotations
 
@@ -401,7 +401,11 @@ class Safety:
             terms = list(node_terms(expr))
             shown = [closure for closure in closures_in(terms) if isinstance(closure, Template)]
             undeclared = {name for closure in shown for name in body_vars(_closure_parts(closure)[0]) - have}
-            if isinstance(expr.node, TermExpr) and isinstance(expr.node.term, Call) and expr.node.term.target == "print":
+            if (
+                isinstance(expr.node, TermExpr)
+                and isinstance(expr.node.term, Call)
+                and expr.node.term.target == "print"
+            ):
                 undeclared |= self._direct(expr) - have
             if undeclared:
                 self._undeclared(undeclared, expr.at)

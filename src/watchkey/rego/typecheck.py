@@ -133,10 +133,7 @@ class BodyTypes:
         if rule.kind == "set" and first and rule.key is not None:
             value = SetOf(self.term(rule.key))
         for part in reversed(rule.dynamic):
-            if isinstance(part, Const):
-                value = object_type([(part.value, value)])
-            else:
-                value = object_of(self.term(part), value)
+            value = object_type([(part.value, value)]) if isinstance(part, Const) else object_of(self.term(part), value)
         return value
 
     def body(self, body: list[Expr]) -> None:
@@ -171,7 +168,7 @@ class BodyTypes:
     def _statement(self, term: Term) -> None:
         if isinstance(term, Call):
             if term.target in _COMPARED and term.infix:
-                self._unify(*term.args, at=term.at)
+                self._unify(term.args[0], term.args[1], term.at)
                 return
             wanted = self.checker.arguments(term.target)
             if wanted is not None and len(term.args) == len(wanted) + 1:
@@ -346,7 +343,9 @@ def pattern_type(pattern: Term) -> Type:
         return ArrayType(tuple(pattern_type(item) for item in pattern.items))
     if isinstance(pattern, ObjectTerm):
         if all(isinstance(key, Const) for key, _ in pattern.pairs):
-            return object_type([(key.value, pattern_type(value)) for key, value in pattern.pairs if isinstance(key, Const)])
+            return object_type(
+                [(key.value, pattern_type(value)) for key, value in pattern.pairs if isinstance(key, Const)]
+            )
         return object_of(ANY, ANY)
     return ANY
 

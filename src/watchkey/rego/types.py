@@ -26,7 +26,7 @@ class Anything:
 
 @dataclass(frozen=True, slots=True)
 class Array:
-    """An array whose first elements have the types `fixed` and whose further ones are `rest` (None: no further ones)."""
+    """An array whose first elements have the types `fixed`; further ones are of type `rest`, None for none."""
 
     fixed: tuple[Type, ...] = ()
     rest: Type | None = None

@@ -29,7 +29,10 @@ MAX_DEPTH: Final = 8
 _MAX_FIELDS: Final = 200
 
 
-def type_of(value: Any, depth: int = 0) -> Type:
+_ANY_OF_KIND: Final[dict[type, Type]] = {tuple: Array((), ANY), Object: Mapping((), ANY, ANY), Set: set_of(ANY)}
+
+
+def type_of(value: Any, depth: int = 0) -> Type:  # noqa: PLR0911 - one return for each kind of value
     """The type of a value known at compile time."""
     kind = type(value)
     if kind is str:
@@ -41,7 +44,7 @@ def type_of(value: Any, depth: int = 0) -> Type:
     if kind is Boolean:
         return BOOLEAN
     if depth >= MAX_DEPTH or len(value) > _MAX_FIELDS:
-        return {tuple: Array((), ANY), Object: Mapping((), ANY, ANY), Set: set_of(ANY)}[kind]
+        return _ANY_OF_KIND[kind]
     if kind is tuple:
         return Array(tuple([type_of(element, depth + 1) for element in value]))
     if kind is Set:
@@ -66,7 +69,7 @@ def union(options: list[Type]) -> Type:
     return ANY if isinstance(merged, Union) and len(merged.of) > MAX_OPTIONS else merged
 
 
-def limited(kind: Type, depth: int = 0) -> Type:
+def limited(kind: Type, depth: int = 0) -> Type:  # noqa: PLR0911 - one return for each kind of type
     """The type with what is nested very deep forgotten, so that types of long chains of rules stay small."""
     if depth >= MAX_DEPTH:
         return ANY
@@ -88,7 +91,7 @@ def limited(kind: Type, depth: int = 0) -> Type:
 # --- having a value in common ----------------------------------------------------------------------------------------
 
 
-def compatible(left: Type | None, right: Type | None) -> bool:
+def compatible(left: Type | None, right: Type | None) -> bool:  # noqa: PLR0911 - one return for each kind of type
     """Whether some value has both types; an unknown type (None) is compatible with any."""
     if left is None or right is None or isinstance(left, Anything) or isinstance(right, Anything):
         return True
@@ -134,7 +137,7 @@ def _objects(left: Mapping, right: Mapping) -> bool:
 # --- look-ups --------------------------------------------------------------------------------------------------------
 
 
-def selected(kind: Type, key: Any) -> Type | None:
+def selected(kind: Type, key: Any) -> Type | None:  # noqa: PLR0911 - one return for each kind of type
     """The type of a look-up with a constant key; None where there can be no such part."""
     if isinstance(kind, Anything):
         return ANY

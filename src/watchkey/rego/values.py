@@ -115,7 +115,7 @@ class Object(dict[Any, Any]):
         return Object, (dict(self),)
 
     __setitem__ = __delitem__ = _immutable
-    clear = pop = popitem = setdefault = update = __ior__ = _immutable  # type: ignore[assignment]  # forbidden
+    clear = pop = popitem = setdefault = update = __ior__ = _immutable
 
 
 class Set(frozenset[Any]):
@@ -138,7 +138,7 @@ class Set(frozenset[Any]):
 EMPTY_OBJECT: Final = Object()
 EMPTY_SET: Final = Set()
 
-Value: TypeAlias = None | Boolean | int | Decimal | str | tuple[Any, ...] | Object | Set
+Value: TypeAlias = Boolean | int | Decimal | str | tuple[Any, ...] | Object | Set | None
 """A Rego value. Python cannot say it recursively without cost, so elements are typed ``Any``."""
 
 PLAIN_TYPES: Final = frozenset({str, int, type(None), Boolean, Decimal})
@@ -237,7 +237,7 @@ def parse_number(text: str) -> int | Decimal:
 
 def checked_number(number: int | Decimal) -> int | Decimal:
     """The number itself if its magnitude is within bounds; raises LimitExceeded otherwise, MalformedValue for NaN."""
-    if type(number) is int:
+    if isinstance(number, int):
         if number.bit_length() > MAX_DIGITS * 3.33:
             message = f"a number has more than {MAX_DIGITS} digits"
             raise LimitExceeded(message)
@@ -253,16 +253,16 @@ def checked_number(number: int | Decimal) -> int | Decimal:
 
 def integer_of(number: int | Decimal) -> int | None:
     """The integer a number is equal to (``1``, ``1.0``, ``1e3``), or None where it has a fraction."""
-    if type(number) is int:
+    if isinstance(number, int):
         return number
     return int(number) if number == number.to_integral_value() else None
 
 
 def number_text(number: int | Decimal) -> str:
     """The number as JSON text: digits as they were written, exponents as Go writes them."""
-    if type(number) is int:
+    if isinstance(number, int):
         return str(number)
-    text = format(number, "f") if -7 < number.adjusted() < 21 else str(number)  # type: ignore[union-attr]  # Decimal
+    text = format(number, "f") if -7 < number.adjusted() < 21 else str(number)
     mantissa, mark, exponent = text.partition("E")
     if not mark:
         return text
@@ -324,7 +324,7 @@ def _too_deep() -> LimitExceeded:
     return LimitExceeded(f"a document is nested deeper than {MAX_NESTING} levels")
 
 
-def _uncommon_from_json(document: object, level: int) -> Any:
+def _uncommon_from_json(document: object, level: int) -> Any:  # noqa: PLR0911 - one return for each kind of value
     """What is not one of the plain JSON types: floats, Rego values, subclasses of dict, list, str and int."""
     if isinstance(document, float):
         return checked_number(Decimal(repr(float(document))))

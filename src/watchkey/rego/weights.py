@@ -46,7 +46,7 @@ def weigh(st: State, value: Any) -> int:
 def _array(st: State, value: tuple[Any, ...]) -> int:
     known = st.weights.get(id(value))
     if known is not None:
-        return known[1]  # type: ignore[no-any-return]  # pairs of the array, kept alive, and its weight
+        return known[1]
     weight = _checked(st, _parts(st, value))
     if weight >= _KEPT_FROM:
         st.weights[id(value)] = (value, weight)

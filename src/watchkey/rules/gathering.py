@@ -172,7 +172,9 @@ class Gathered:
     def roster(self, source: SourceName, now: datetime, clock_skew: timedelta) -> Roster:
         """Everything, as one value. `now` is when the read began, by our clock."""
         placed = (piece for shift in (*self._shifts, *self._placed_turns()) for piece in self._graded(shift))
-        shifts = [*placed, *self._direct()]
+        # Joined first: a turn that was cut in two at `now` has a part before the window.
+        joined = _joined([*placed, *self._direct()])
+        shifts = [shift for shift in joined if self.window.touches(shift.starts_at, shift.ends_at)]
         return Roster(
             source=source,
             taken_at=now.astimezone(UTC) + clock_skew,
@@ -181,7 +183,7 @@ class Gathered:
             schedules=tuple(self._all_schedules(shifts)),
             policies=tuple(self._policies()),
             services=tuple(self.services.values()),
-            shifts=tuple(_joined(shifts)),
+            shifts=tuple(shifts),
             incidents=tuple(self.incidents),
             clock_skew=clock_skew,
         )
@@ -189,15 +191,13 @@ class Gathered:
     # -- inside --------------------------------------------------------------------------------------------------
 
     def _take(self, into: list[Shift], shift: Shift) -> None:
-        """Bring a shift to UTC, say what its end means, and leave it out when it is not in the window."""
+        """Bring a shift to UTC and say what its end means."""
         start, end = in_utc(shift.starts_at), in_utc(shift.ends_at)
         if start is not None and end is not None and end < start:
             raise Malformed(
                 f"{shift.person} is on call in {shift.schedule or shift.policy} from {start.isoformat()} to"
                 f" {end.isoformat()}, which is backwards"
             )
-        if not self.window.touches(start, end):
-            return
         kind = shift.end_kind
         if end is None:
             kind = EndKind.PERMANENT if kind is EndKind.PERMANENT else EndKind.UNKNOWN
@@ -234,8 +234,7 @@ class Gathered:
             covering = [mark.provenance for mark in marks if mark.covers(start)]
             if covering:
                 piece = replace(piece, provenance=max(covering, key=_WEAKEST_LAST.index))
-            if self.window.touches(piece.starts_at, piece.ends_at):
-                yield piece
+            yield piece
 
     def _direct(self) -> Iterator[Shift]:
         for policy, (_, rungs) in self._ladders.items():

@@ -166,12 +166,13 @@ class Links:
     look-alike letters are a contradiction too, unless they mean different sources.
     """
 
-    __slots__ = ("_ambiguous", "_persons", "problems")
+    __slots__ = ("_ambiguous", "_persons", "_subjects", "problems")
 
     def __init__(self, links: Iterable[Link] = ()) -> None:
         distinct = tuple(dict.fromkeys(links))
         self.problems: tuple[LinkProblem, ...] = tuple(_problems(distinct))
         self._persons: Final = {(link.subject, link.source): link.person for link in distinct}
+        self._subjects: Final = {(link.person, link.source): link.subject for link in distinct}
         self._ambiguous: Final = {
             (link.subject, link.source): Ambiguous(why=problem.why)
             for problem in self.problems
@@ -185,8 +186,13 @@ class Links:
 
     def subject_of(self, person: PersonId, source: SourceName) -> SubjectId | None:
         """Return the one subject that is this person; None when there is none, or when it is ambiguous."""
-        found = [key for key, linked in self._persons.items() if key[1] == source and linked == person]
-        return found[0][0] if len(found) == 1 and found[0] not in self._ambiguous else None
+        found = self.linked_to(person, source)
+        return None if isinstance(found, Ambiguous) else found
+
+    def linked_to(self, person: PersonId, source: SourceName) -> SubjectId | Ambiguous | None:
+        """Return who this person is: the one subject, None when there is none, and why when it is not clear who."""
+        subject = self._subjects.get((person, source))
+        return None if subject is None else self._ambiguous.get((subject, source), subject)
 
 
 def _problems(links: tuple[Link, ...]) -> Iterable[LinkProblem]:

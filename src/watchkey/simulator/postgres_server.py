@@ -73,9 +73,9 @@ class PostgresServer:
     @classmethod
     def at(cls, folder: Path, port: int) -> Self:
         """One that another process started; closing it is that process's part."""
-        server = cls.__new__(cls)
-        server._binaries, server._process = find_binaries(), None
-        server.folder, server.port, server.host, server.superuser = folder, port, "127.0.0.1", "postgres"
+        server = cls()
+        shutil.rmtree(server.folder)
+        server.folder, server.port = folder, port
         return server
 
     def __enter__(self) -> Self:
@@ -99,11 +99,12 @@ class PostgresServer:
             os.chown(path, self._owner.pw_uid, self._owner.pw_gid)
         return path
 
-    def sql(self, text: str, database: str = "postgres") -> str:
-        """Run SQL as the superuser; return what it prints, unaligned."""
+    def sql(self, text: str, database: str = "postgres", **variables: str) -> str:
+        """Run SQL as the superuser, with psql's variables (`:'name'`); return what it prints, unaligned."""
+        named = [word for name, value in variables.items() for word in ("-v", f"{name}={value}")]
         done = subprocess.run(  # noqa: S603  our own server's client
             [str(self._binaries / "psql"), "-XqAt", "-v", "ON_ERROR_STOP=1", "-h", str(self.folder),
-             "-p", str(self.port), "-U", self.superuser, "-d", database],
+             "-p", str(self.port), "-U", self.superuser, "-d", database, *named],
             input=text.encode(), capture_output=True, check=False,
         )  # fmt: skip
         if done.returncode:

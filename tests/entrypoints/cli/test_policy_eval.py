@@ -12,8 +12,8 @@ GOLDEN = ROOT / "tests/golden/policy_input.json"
 
 @pytest.fixture
 def policy(tmp_path: Path) -> Path:
-    text = 'package a\nallow if { input.x > data.limit; print("x is", input.x) }\nnow := time.now_ns()\nbad := 1 / input.x\n'
-    (tmp_path / "a.rego").write_text(text + 'text := "\\u001b[31m"\n')
+    text = 'package a\nallow if { input.x > data.limit; print("x is", input.x) }\nnow := time.now_ns()\n'
+    (tmp_path / "a.rego").write_text(text + 'bad := 1 / input.x\ntext := "\\u001b[31m"\n')
     (tmp_path / "limit.json").write_text('{"limit": 3}')
     return tmp_path / "a.rego"
 

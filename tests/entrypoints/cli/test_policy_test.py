@@ -67,7 +67,7 @@ def test_a_policy_of_the_configuration_brings_its_tests(tmp_path: Path) -> None:
     (tmp_path / "c.yaml").write_text(FAILING.replace("people: [alice]", "schedules: [q]").replace(
         "  policies:", "  schedules: {q: {name: Q, layers: [{participants: [alice], turn: daily, handoff: '09:00', "
         "from: 2026-06-01}]}}\n  policies:").replace("want: deny, reason: only_permanent", "want: allow")
-        + "policy: {files: [p.rego]}\n")  # fmt: skip
+        )  # fmt: skip
     (tmp_path / "w.yaml").write_text("policies:\n  own: {files: [p.rego], tests: [p_test.rego, c.yaml]}\n")
     result = run("test", "-v", config=tmp_path / "w.yaml")
     assert (result.exit_code, "fine: 3 passed" in result.output) == (0, True), result.output

@@ -1,10 +1,12 @@
-"""`watchkey sessions`: the table for people. The whole way is in tests/live/test_whole_service.py."""
+"""`watchkey sessions`: its table. The whole way is in tests/live/test_whole_service.py."""
 
 from watchkey.entrypoints.cli.sessions import _words
 
 SESSION = {
-    "id": "s1", "subject": "alice", "resource": "orders-db", "ends_at": "2026-07-01T18:00:00.5Z", "client": "10.0.0.1:5",
-    "application": "psql\x1b[31m", "transaction": "T", "running": "SELECT\n  1", "fact": "alice is primary",
+    "id": "s1", "subject": "alice", "resource": "orders-db", "ends_at": "2026-07-01T18:00:00.5Z",
+    "client": "10.0.0.1:5",
+    "application": "psql\x1b[31m", "transaction": "T",
+    "running": "SELECT\n  1", "fact": "alice is primary",
 }  # fmt: skip
 
 

@@ -33,7 +33,8 @@ def test_little_needs_to_be_said_and_the_log_is_beside_the_configuration() -> No
 @pytest.mark.parametrize(
     "section",
     [
-        {}, {"databases": {"x": {}}}, {"databases": {"x": {"resource": "r", "trace": "some"}}}, {"databases": {}, "port": 70000},
+        {}, {"databases": {"x": {}}}, {"databases": {"x": {"resource": "r", "trace": "some"}}},
+        {"databases": {}, "port": 70000},
         {"databases": {}, "sessions_max": 0}, {"databases": {}, "tsl": True},
     ],
 )  # fmt: skip

@@ -35,6 +35,7 @@ class Wire(asyncio.Transport):
         return False
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        del low
         self.high = high or 0
 
 
@@ -89,7 +90,7 @@ def test_bytes_pass_unchanged_and_statements_are_told() -> None:
     for data in (ANSWER[:7], ANSWER[7:]):
         pair.server.data_received(data)
     assert (pair.to_server.written, pair.to_client.written) == (QUERY, ANSWER)
-    assert pair.owner.told == [(b"SELECT 1", 1.0, 3.0)] or pair.owner.told == [(b"SELECT 1", 1.0, 2.0)]
+    assert pair.owner.told == [(b"SELECT 1", 1.0, 2.0)]
 
 
 def test_without_a_ledger_nothing_is_told() -> None:

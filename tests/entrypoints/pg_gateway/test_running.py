@@ -1,24 +1,30 @@
 """The gateways of a process, put together on a service: what cannot be served, and the desk."""
 
+import asyncio
+import threading
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
-from tests.builders import SOURCE, index, links, resource, shift
+from tests.builders import CALLER, SOURCE, index, links, resource, shift
 from tests.fakes.audit import MemoryAudit
 from tests.fakes.engine import ScriptedEngine
 from tests.fakes.target import MemoryTarget
 from tests.live.conftest import server
-from tests.live.house import ORDERS, RealClock
+from tests.live.house import ORDERS, RealClock, target_config
 from watchkey.entrypoints.pg_gateway.config import DatabaseSection, GatewaySection
 from watchkey.entrypoints.pg_gateway.running import Gateways
 from watchkey.flows.request_access import Directory, RequestAccess
 from watchkey.model.errors import Refused
-from watchkey.model.ids import ResourceId
+from watchkey.model.ids import ResourceId, SubjectId
 from watchkey.ports import HeldRoster, Target
+from watchkey.simulator.postgres_server import PostgresServer
 from watchkey.stores.memory import MemoryRosters
+from watchkey.targets.postgres import PostgresTarget
 
 __all__ = ["server"]
 CLOCK = RealClock()
@@ -40,7 +46,8 @@ class Service:
 
 def section(tmp_path: Path, **changes: Any) -> GatewaySection:
     fields: dict[str, Any] = {
-        "databases": {"orders": DatabaseSection(resource=ORDERS)}, "port": 0, "statements": tmp_path / "statements.jsonl",
+        "databases": {"orders": DatabaseSection(resource=ORDERS)}, "port": 0,
+        "statements": tmp_path / "statements.jsonl",
     }  # fmt: skip
     return GatewaySection(**(fields | changes))
 
@@ -59,3 +66,90 @@ def test_what_cannot_be_served_is_refused_before_anything_starts(
     targets: dict[ResourceId, Target] = {ORDERS: MemoryTarget(CLOCK)}
     with pytest.raises(Refused, match=words):
         Gateways(Service(), [section(tmp_path, **changes)], targets)
+
+
+class Running:
+    """Gateways in a thread of their own."""
+
+    def __init__(self, server: PostgresServer, tmp_path: Path) -> None:
+        self.loop = asyncio.new_event_loop()
+        self.thread = threading.Thread(target=self.loop.run_forever)
+        self.thread.start()
+        self.service = Service()
+        self.target = PostgresTarget(target_config(server), resource=ORDERS, clock=CLOCK)
+        self.gateways = Gateways(self.service, [section(tmp_path)], {ORDERS: self.target})
+        self.call(self.gateways.__aenter__())
+
+    def call(self, work: Any) -> Any:
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result(30)
+
+    def dsn(self, subject: str) -> str:
+        issued = self.call(self.gateways.issue(SubjectId(subject), frozenset(), caller=CALLER))
+        (address,) = self.gateways.addresses
+        host, port = address.removeprefix("postgresql://").split(":")
+        return f"host={host} port={port} dbname=orders user={subject} password={issued.token.reveal()}"
+
+    def close(self) -> None:
+        self.call(self.gateways.__aexit__(None, None, None))
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self.thread.join()
+        self.loop.close()
+
+
+@pytest.fixture
+def running(server: PostgresServer, tmp_path: Path) -> Iterator[Running]:
+    made = Running(server, tmp_path)
+    yield made
+    made.close()
+
+
+def test_the_rota_ends_the_session_at_its_instant_and_says_so(running: Running) -> None:
+    with psycopg.connect(running.dsn("alice"), autocommit=True) as db:
+        (one,) = running.gateways.sessions()
+        assert (one["subject"], one["resource"]) == ("alice", "orders-db")
+        with pytest.raises(psycopg.OperationalError, match="your access to orders-db ended at"):
+            db.execute("SELECT pg_sleep(9)")
+    with pytest.raises(psycopg.OperationalError) as denied:
+        psycopg.connect(running.dsn("alice"))
+    assert "on call" in str(denied.value)
+
+
+def test_a_new_roster_ends_what_lost_its_ground_and_keeps_the_rest(running: Running) -> None:
+    now = CLOCK.now()
+    everybody = [
+        shift(f"P{name}", starts_at=now - timedelta(hours=1), ends_at=now + timedelta(hours=1))
+        for name in ("ALICE", "BOB")
+    ]
+
+    async def swap(*shifts: Any) -> None:
+        running.service.rosters.swap(index(*shifts, taken_at=now), read_at=CLOCK.monotonic())
+
+    running.call(swap(*everybody))
+    with (
+        psycopg.connect(running.dsn("alice"), autocommit=True) as alice,
+        psycopg.connect(running.dsn("bob"), autocommit=True) as bob,
+    ):
+        running.call(swap(everybody[1]))
+        with pytest.raises(psycopg.OperationalError):
+            alice.execute("SELECT pg_sleep(9)")
+        assert bob.execute("SELECT 1").fetchone() == (1,)
+        assert [one["subject"] for one in running.gateways.sessions()] == ["bob"]
+        assert running.gateways.end(running.gateways.sessions()[0]["id"], by="carol", why="done")
+        with pytest.raises(psycopg.OperationalError, match="ended by carol"):
+            bob.execute("SELECT 1")
+
+
+def test_what_an_earlier_life_left_is_closed_at_the_start(server: PostgresServer, tmp_path: Path) -> None:
+    server.sql(
+        "CREATE ROLE wk_old_00000000000000ee LOGIN; COMMENT ON ROLE wk_old_00000000000000ee IS "
+        """'{"watchkey": 1, "lease": "00000000000000ee", "until": "2020-01-01T00:00:00+00:00"}'"""
+    )
+    made = Running(server, tmp_path)
+    try:
+        for _ in range(100):
+            if server.sql("SELECT count(*) FROM pg_roles WHERE rolname = 'wk_old_00000000000000ee'") == "0":
+                break
+            made.call(asyncio.sleep(0.05))
+        assert server.sql("SELECT count(*) FROM pg_roles WHERE rolname = 'wk_old_00000000000000ee'") == "0"
+    finally:
+        made.close()

@@ -59,7 +59,8 @@ def test_a_line_says_who_what_when_and_how_it_ended(tmp_path: Path) -> None:
     assert isinstance(noted, Noted)
     data = desk.path.read_bytes()
     assert noted.fields == {
-        "file": "statements.jsonl", "offset": 0, "length": len(data), "count": 1, "sha256": hashlib.sha256(data).hexdigest(),
+        "file": "statements.jsonl", "offset": 0, "length": len(data), "count": 1,
+        "sha256": hashlib.sha256(data).hexdigest(),
     }  # fmt: skip
     assert desk.path.stat().st_mode & 0o777 == 0o600
 

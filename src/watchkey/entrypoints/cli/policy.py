@@ -12,6 +12,7 @@ _COMMANDS: Final = {
     "fmt-check": ("policy_check", "fmt_check", "Find white space that nobody sees; write a copy without it."),
     "test": ("policy_test", "test", "Run Rego tests and YAML cases."),
     "coverage": ("policy_coverage", "coverage", "Which lines the Rego tests run."),
+    "diff": ("policy_diff", "diff", "Who would gain and who would lose what under another policy."),
     "explain": ("policy_eval", "explain", "Which rule held, or what stopped it."),
     "eval": ("policy_eval", "eval_", "Evaluate a query."),
 }

@@ -43,6 +43,8 @@ class PolicyFiles:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     cases: tuple[Path, ...] = ()
     """YAML files of cases."""
+    settings: PolicySettings | None = None
+    """The policy of the configuration; its cases are about it where they name no other."""
 
     def data(self) -> dict[str, Any]:
         """The data document. Raises `ConfigError` for a file that is no JSON or YAML, UsageError for a clash."""
@@ -101,6 +103,7 @@ def _configured(policy: PolicySettings) -> PolicyFiles:
         data_texts={shown(path): read(path) for path in (*policy.files, *tests.data) if path.suffix in _DATA_SUFFIXES},
         parameters=policy.parameters,
         cases=tests.cases,
+        settings=policy,
     )
 
 

@@ -35,7 +35,7 @@ from watchkey.flows.test_policy import Case, Result, Status, rego_tests, run_cas
 from watchkey.model.errors import Malformed
 from watchkey.rego import RegoErrors, freeze
 from watchkey.settings.cases import cases_schema, load_cases
-from watchkey.wiring import CaseBench, SystemClock
+from watchkey.wiring import CaseBench, SystemClock, policy_config
 
 PARALLEL_FROM: Final = 300
 """Tests below this number end sooner in one process than another takes to start."""
@@ -174,13 +174,15 @@ def _run_part(work: Work) -> list[tuple[int, Result]]:
             if is_mine(rego_test.query)
         ]
         for path in policy.cases:
-            numbered += asyncio.run(_run_cases(path, is_mine, lambda: number))
+            numbered += asyncio.run(_run_cases(path, policy, is_mine, lambda: number))
     return numbered
 
 
-async def _run_cases(path: Path, is_mine: Callable[[str], bool], number: Callable[[], int]) -> list[tuple[int, Result]]:
+async def _run_cases(
+    path: Path, policy: PolicyFiles, is_mine: Callable[[str], bool], number: Callable[[], int]
+) -> list[tuple[int, Result]]:
     file, clock = load_cases(path), SystemClock()
-    bench = CaseBench(file)
+    bench = CaseBench(file, None if policy.settings is None else policy_config(policy.settings))
     mine = [(number(), case) for case in file.cases if is_mine(case.name)]
     return [(place, await _run_case(case, bench, clock)) for place, case in mine]
 

@@ -1,6 +1,8 @@
 """`watchkey serve`: the service in the foreground, as a process manager or a container wants it."""
 
 import contextlib
+import asyncio
+import signal
 import sys
 from collections.abc import AsyncIterator
 
@@ -49,7 +51,8 @@ async def _serve(settings: Settings, listener: Listener, limits: Limits) -> None
     except Malformed as error:
         raise click.UsageError(str(error)) from None
     if not settings.gateways:
-        await serve_http(service, service, listener, limits, _say)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, service.reload_policies)
+    await serve_http(service, service, listener, limits, _say)
         return
     # the gateway's module takes a while to load, and most services have none
     from watchkey.entrypoints.http.sessions import routes  # noqa: PLC0415 -- same

@@ -35,6 +35,8 @@ GREETINGS_MAX: Final = 256
 """Clients that have not logged in yet, at a time; the next ones wait in the listen queue."""
 
 
+CLOSE_MAX: Final = 10.0
+"""Seconds that an orderly end waits for the last records."""
 CUT_AFTER: Final = 0.01
 CUT_GROUP: Final = 50
 """Servers are dropped so many at a time, so many seconds apart; the target's own `shut` ends them besides."""
@@ -155,8 +157,9 @@ class Gateway:
         for connections in list(self._by_lease.values()):
             for connection in list(connections):
                 connection.end("the gateway is going down")
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=10)
+        give_up = self._clock.monotonic() + CLOSE_MAX
+        while self._tasks and self._clock.monotonic() < give_up:  # a task may leave another behind
+            await asyncio.wait(self._tasks, timeout=CLOSE_MAX)
         await self._log.close()
 
     async def _stop_listening(self) -> None:

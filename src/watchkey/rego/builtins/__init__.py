@@ -48,7 +48,7 @@ import importlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias, TypeVar
 
 from watchkey.rego.errors import BuiltinError, LimitExceeded, OperandError
 from watchkey.rego.types import Type, kinds
@@ -104,6 +104,7 @@ FAMILIES: Final = (
 """Modules of this package that declare built-ins."""
 
 Number: TypeAlias = int | Decimal
+F = TypeVar("F", bound=Callable[..., Any])
 
 CONSTANT: Final = "constant"
 LINEAR: Final = "linear"
@@ -160,7 +161,7 @@ class Builtin:
 _REGISTRY: Final[dict[str, Builtin]] = {}
 
 
-def builtin(
+def builtin(  # noqa: PLR0913 - a declaration with optional parts, each named
     name: str,
     args: Iterable[Type],
     result: Type,
@@ -172,14 +173,14 @@ def builtin(
     operands: Iterable[tuple[str, ...]] = (),
     infix: str = "",
     relation: bool = False,
-) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+) -> Callable[[F], F]:
     """Register the decorated function as a built-in; see the module's text.
 
     `context`: the function takes the CallContext first. `operands`: for each argument the kinds that pass the check at
     run time, in the order of the error text, ``()`` for any; by default those of `args`. `infix`: the operator.
     """
 
-    def register(function: Callable[..., Any]) -> Callable[..., Any]:
+    def register(function: F) -> F:
         types = tuple(args)
         checked = tuple(operands) or tuple(kinds(each) for each in types)
         made = Builtin(

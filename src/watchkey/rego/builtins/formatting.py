@@ -183,7 +183,7 @@ class _Formatted:
             return self._padded(digits.upper() if self.verb == "X" else digits)
         return self._bad(text)
 
-    def _integer(self, number: int) -> str:
+    def _integer(self, number: int) -> str:  # noqa: PLR0911 - one return for each verb
         verb = self.verb
         large = not -(1 << 63) <= number < 1 << 63
         if verb in "vd" or (large and verb == "s"):
@@ -200,7 +200,11 @@ class _Formatted:
             character = chr(number) if 0 <= number < 0x110000 and not 0xD800 <= number < 0xE000 else "\ufffd"
             return self._padded("'" + quoted(character)[1:-1].replace('\\"', '"').replace("'", "\\'") + "'")
         if verb == "U":
-            shown = f" '{chr(number)}'" if "#" in self.flags and 0 <= number < 0x110000 and chr(number).isprintable() else ""
+            shown = (
+                f" '{chr(number)}'"
+                if "#" in self.flags and 0 <= number < 0x110000 and chr(number).isprintable()
+                else ""
+            )
             return self._padded(f"U+{number:04X}{shown}")
         return self._bad(number)
 
@@ -240,7 +244,7 @@ class _Formatted:
 def _general(number: float, precision: int | None, flags: set[str]) -> str:
     """Go's %g: the shortest text that reads back, with an exponent below 1e-4 and from 1e6."""
     if precision is not None:
-        return (format(number, f"{'#' if '#' in flags else ''}.{precision or 1}g"))
+        return format(number, f"{'#' if '#' in flags else ''}.{precision or 1}g")
     digits = repr(number)
     mantissa, _, exponent = format(Decimal(digits), "e").partition("e")
     power = int(exponent)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from watchkey.rego.builtins import CallContext, builtin
+from watchkey.rego.builtins import CallContext, builtin, operand_error
 from watchkey.rego.types import ANY, ARRAY, SET, any_of, array_of, object_of, set_of
 from watchkey.rego.values import Object, Set
 
 _NODES: Final = any_of(ARRAY, SET)
 _GRAPH: Final = object_of(ANY, _NODES)
-_OPERANDS: Final = (("object",), ("{array, set}",))
+_OPERANDS: Final = (("object",), ())
 
 
 def _elements(nodes: Any) -> tuple[Any, ...]:
@@ -20,10 +20,16 @@ def _elements(nodes: Any) -> tuple[Any, ...]:
     return nodes.ordered() if type(nodes) is Set else ()
 
 
-@builtin("graph.reachable", (_GRAPH, _NODES), set_of(ANY), context=True)
+def _initial(nodes: Any) -> tuple[Any, ...]:
+    if type(nodes) not in (tuple, Set):
+        raise operand_error(2, nodes, "{array, set}")
+    return _elements(nodes)
+
+
+@builtin("graph.reachable", (_GRAPH, _NODES), set_of(ANY), context=True, operands=_OPERANDS)
 def reachable(ctx: CallContext, graph: Object, initial: Any) -> Set:
     """Nodes of the graph that can be reached from the initial ones, those included."""
-    waiting = list(_elements(initial))
+    waiting = list(_initial(initial))
     reached: set[Any] = set()
     while waiting:
         node = waiting.pop()
@@ -36,12 +42,12 @@ def reachable(ctx: CallContext, graph: Object, initial: Any) -> Set:
     return Set(reached)
 
 
-@builtin("graph.reachable_paths", (_GRAPH, _NODES), set_of(array_of(ANY)), context=True)
+@builtin("graph.reachable_paths", (_GRAPH, _NODES), set_of(array_of(ANY)), context=True, operands=_OPERANDS)
 def reachable_paths(ctx: CallContext, graph: Object, initial: Any) -> Set:
     """Every longest path from the initial nodes; one that would come back to itself ends before it does."""
     paths: set[tuple[Any, ...]] = set()
     kept = 0
-    waiting: list[tuple[Any, ...]] = [(node,) for node in _elements(initial) if node in graph]
+    waiting: list[tuple[Any, ...]] = [(node,) for node in _initial(initial) if node in graph]
     while waiting:
         path = waiting.pop()
         neighbours = _elements(graph[path[-1]])

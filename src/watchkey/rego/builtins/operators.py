@@ -108,7 +108,9 @@ def plus(left: Number, right: Number) -> Number:
     return add(left, right)
 
 
-@builtin("minus", (any_of(NUMBER, SET), any_of(NUMBER, SET)), any_of(NUMBER, set_of(ANY)), operands=_UNCHECKED, infix="-")
+@builtin(
+    "minus", (any_of(NUMBER, SET), any_of(NUMBER, SET)), any_of(NUMBER, set_of(ANY)), operands=_UNCHECKED, infix="-"
+)
 def minus(left: Any, right: Any) -> Any:
     """Difference of numbers or of sets."""
     if type(left) in NUMBER_TYPES and type(right) in NUMBER_TYPES:

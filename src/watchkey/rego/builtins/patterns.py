@@ -284,7 +284,7 @@ class _Glob:
             parts.append(self._piece(character))
         return "".join(parts)
 
-    def _piece(self, character: str) -> str:
+    def _piece(self, character: str) -> str:  # noqa: PLR0911 - one return for each special character
         if character == "*":
             if self._text.startswith("*", self._position):
                 self._position += 1
@@ -348,14 +348,20 @@ class _Glob:
 
 
 def _quoted(character: str) -> str:
-    return character if character.isalnum() or not character.isascii() else "\\" + character if character != "\n" else "\\n"
+    return (
+        character
+        if character.isalnum() or not character.isascii()
+        else "\\" + character
+        if character != "\n"
+        else "\\n"
+    )
 
 
 def _class_text(characters: str) -> str:
     return "".join([_quoted(character) for character in characters])
 
 
-# --- intersection of simple patterns -----------------------------------------------------------------------------------
+# --- intersection of simple patterns ---------------------------------------------------------------------------------
 
 
 @builtin("regex.globs_match", _TWO, BOOLEAN, context=True)
@@ -444,7 +450,9 @@ def _intersect(first: list[_Symbol], second: list[_Symbol]) -> bool:
     return False
 
 
-def _moves(first: list[_Symbol], second: list[_Symbol], place: tuple[int, int, bool]) -> Iterator[tuple[int, int, bool]]:
+def _moves(
+    first: list[_Symbol], second: list[_Symbol], place: tuple[int, int, bool]
+) -> Iterator[tuple[int, int, bool]]:
     left, right, started = place
     if left < len(first) and first[left][1] == "*":
         yield left + 1, right, started

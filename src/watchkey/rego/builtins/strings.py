@@ -21,9 +21,7 @@ from watchkey.rego.values import Boolean, Object, boolean
 _TWO: Final = (STRING, STRING)
 _SEVERAL: Final = any_of(STRING, array_of(STRING), set_of(STRING))
 _SEVERAL_KINDS: Final = ("string", "set", "array")
-_GO_SPACES: Final = (
-    " \t\n\v\f\r\x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
-)
+_GO_SPACES: Final = " \t\n\v\f\r\x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(map(chr, range(0x2000, 0x200B)))
 
 
 # --- searching -------------------------------------------------------------------------------------------------------
@@ -130,7 +128,13 @@ def split_some(text: str, separator: str, number: Number) -> tuple[str, ...]:
     return tuple(pieces[:count]) if count >= 0 else tuple(pieces[max(len(pieces) + count, 0) :])
 
 
-@builtin("concat", (STRING, any_of(array_of(STRING), set_of(STRING))), STRING, operands=(("string",), ("set", "array")), context=True)
+@builtin(
+    "concat",
+    (STRING, any_of(array_of(STRING), set_of(STRING))),
+    STRING,
+    operands=(("string",), ("set", "array")),
+    context=True,
+)
 def concat(ctx: CallContext, separator: str, pieces: Any) -> str:
     """The strings with the separator between them."""
     listed = strings_in(2, pieces)

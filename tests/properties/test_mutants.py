@@ -1,0 +1,144 @@
+"""Bugs planted in the safe places, one at a time, and the ordinary test that sees each of them."""
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.engines import test_rego
+from tests.flows import test_keep_roster, test_request_access, test_sync_roster
+from tests.model import test_oncall, test_secret
+from tests.properties.planting import Mutant
+from tests.rules import test_decide, test_evidence, test_identity, test_merkle, test_webhook
+from watchkey.model.access import Outcome, Reason
+
+ACCESS = "watchkey.flows.request_access:RequestAccess"
+
+
+def unvetted() -> None:
+    test_evidence.test_an_incident_opened_by_its_beneficiary_needs_somebody_else((), "write", Reason.INCIDENT_UNVETTED)
+
+
+def truthy() -> None:
+    test_rego.test_only_a_well_formed_yes_is_a_yes('decision := {"allow": 1}', Outcome.MALFORMED)
+
+
+def odd_trees() -> None:
+    test_merkle.test_large_and_odd_trees_agree_with_the_definition()
+
+
+def forged() -> None:
+    with pytest.raises(AssertionError):
+        assert test_webhook.verify(test_webhook.BODY, "v1=00", (test_webhook.OLD,))
+
+
+def another_url() -> None:
+    test_rego.test_any_other_url_is_a_denial_that_says_so("https://evil.example/users")
+
+
+CAUGHT: tuple[tuple[Mutant, Callable[[], None]], ...] = (
+    (
+        Mutant("a truthy allow", "watchkey.engines.rego:RegoEngine._read", "not isinstance(allow, bool)", "not allow"),
+        truthy,
+    ),
+    (
+        Mutant(
+            "any host is answered",
+            "watchkey.engines.rego:_http_send",
+            '("https", "api.pagerduty.com")',
+            "(url.scheme, url.netloc)",
+        ),
+        another_url,
+    ),
+    (
+        Mutant("the first link wins", "watchkey.rules.identity:Links.person_of", "self._ambiguous.get(key) or ", ""),
+        test_decide.test_who_is_asking_must_be_one_active_known_person,
+    ),
+    (
+        Mutant("the first link wins", "watchkey.rules.identity:Links.person_of", "self._ambiguous.get(key) or ", ""),
+        test_identity.test_no_two_subjects_are_one_person_nor_one_subject_two,
+    ),
+    (
+        Mutant(
+            "an unknown hand counts as the rota",
+            "watchkey.rules.provenance:_graded",
+            "Provenance.ROTA if span.is_settled else Provenance.UNKNOWN",
+            "Provenance.ROTA",
+        ),
+        test_sync_roster.test_what_the_first_read_shows_is_the_baseline_and_what_comes_at_short_notice_is_not,
+    ),
+    (
+        Mutant(
+            "any read is taken",
+            "watchkey.rules.roster:GuardLimits.allows",
+            "lost <= max(self.shrink_max, int(of * self.shrink_share_max))",
+            "True",
+        ),
+        test_sync_roster.test_a_read_that_throws_out_too_many_waits_for_a_second_one,
+    ),
+    (
+        Mutant(
+            "one's own incident is vetted", "watchkey.rules.evidence:_is_vetted", "return any(", "return True or any("
+        ),
+        unvetted,
+    ),
+    (
+        Mutant("a leaf looks like a node", "watchkey.rules.merkle:hash_leaf", 'b"\\x00" + entry', "entry"),
+        odd_trees,
+    ),
+    (
+        Mutant("any signature is genuine", "watchkey.rules.webhook:verify", "is_genuine = False", "is_genuine = True"),
+        forged,
+    ),
+    (
+        Mutant("an exception passes as an allow", f"{ACCESS}._still_holds", "isinstance(decision, Allow)", "True"),
+        test_request_access.test_a_denial_turns_into_an_allow_at_the_very_instant,
+    ),
+    (
+        Mutant(
+            "a clock set back revives an allow", f"{ACCESS}._still_holds", "decision.decided_at <= now < ", "now < "
+        ),
+        test_request_access.test_a_clock_that_goes_back_does_not_revive_an_allow,
+    ),
+    (
+        Mutant("any caller may ask", f"{ACCESS}._decide", "not caller.may_ask_about(request.resource)", "False"),
+        test_request_access.test_a_caller_asks_only_about_its_own_resources,
+    ),
+    (
+        Mutant("anybody's groups count", f"{ACCESS}._question", "if is_trusted else reviewed", "if True else reviewed"),
+        test_request_access.test_groups_count_by_review_and_from_trusted_callers_only,
+    ),
+    (
+        Mutant(
+            "a roster from the future comes back",
+            "watchkey.flows.keep_roster:KeepRoster.restore",
+            " or age < timedelta(0)",
+            "",
+        ),
+        test_keep_roster.test_nothing_comes_back_from_nothing_or_from_the_future,
+    ),
+    (
+        Mutant(
+            "a closed end", "watchkey.model.oncall:Shift.covers", "instant < self.ends_at", "instant <= self.ends_at"
+        ),
+        test_oncall.test_a_shift_covers_its_first_instant_and_not_its_last,
+    ),
+    (
+        Mutant(
+            "a secret that shows itself",
+            "watchkey.model.secret:Secret.__format__",
+            "return _HIDDEN",
+            "return self._Secret__value",
+        ),
+        test_secret.test_no_printed_form_shows_it,
+    ),
+)
+
+
+@pytest.mark.parametrize(
+    ("mutant", "test"), CAUGHT, ids=lambda part: getattr(part, "name", getattr(part, "__name__", ""))
+)
+def test_the_test_sees_the_bug(mutant: Mutant, test: Callable[[], None], monkeypatch: pytest.MonkeyPatch) -> None:
+    test()  # it passes without the bug, so it is the bug that it sees
+    mutant.plant(monkeypatch)
+    with pytest.raises((AssertionError, ExceptionGroup, pytest.fail.Exception)):
+        test()
