@@ -26,6 +26,8 @@ class SourceCase:
     empty: Callable[[str], bytes]
     """The vendor when nobody is on call."""
     build_unknown: Callable[[str, Clock, SourceName], Source]
-    """The same with a configuration that names, as SGONE, a schedule (or what comes next to it) that is not there."""
+    """The same with a configuration that names a schedule (or what comes next to it) that is not there."""
+    unknown: str = "SGONE"
+    """What `build_unknown` calls it."""
     is_paged: bool = True
     """Whether the vendor gives its lists in pages; then `reply` has a list of two."""

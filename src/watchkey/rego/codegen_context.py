@@ -36,13 +36,13 @@ class Context:
         self.rule: ResolvedRule | None = None
         self.about: Metadata | None = None
         self.slots = program.slots
-        self._names: dict[str, str] = {}
-        self._inputs: dict[tuple[str, ...], int] = {}
-        self._places: dict[tuple[Any, ...], str] = {}
+        self.names: dict[str, str] = {}
+        self.inputs: dict[tuple[str, ...], int] = {}
+        self.places: dict[tuple[Any, ...], str] = {}
         self._made: dict[tuple[Any, ...], Place] = {}
         self.pending_inputs: list[tuple[int, tuple[str, ...]]] = []
         for index, name in enumerate(self.user_functions):
-            self._names[name] = f"f{index}"
+            self.names[name] = f"f{index}"
 
     def fork(self) -> Self:
         """A context for the code of one query: it knows all that this one knows, and changes nothing of it."""
@@ -50,7 +50,7 @@ class Context:
         other.unit = Unit()
         other.unit.resume(self.unit)
         other.rule = None
-        other._names, other._inputs, other._places = dict(self._names), dict(self._inputs), dict(self._places)
+        other.names, other.inputs, other.places = dict(self.names), dict(self.inputs), dict(self.places)
         other.pending_inputs = []
         return other
 
@@ -77,7 +77,7 @@ class Context:
 
     def function(self, name: str) -> str:
         """The global name of a function in generated code."""
-        known = self._names.get(name)
+        known = self.names.get(name)
         if known is None:
             declared = self.builtins[name]
             call = guarded(declared.call)
@@ -85,7 +85,7 @@ class Context:
                 call = remembered(name, call)
             known = self.unit.name("B")
             self.unit.namespace[known] = call
-            self._names[name] = known
+            self.names[name] = known
         return known
 
     def metadata(self, name: str) -> Any:
@@ -98,20 +98,20 @@ class Context:
 
     def input_slot(self, path: tuple[str, ...]) -> int:
         """The slot that keeps a part of the input."""
-        slot = self._inputs.get(path)
+        slot = self.inputs.get(path)
         if slot is None:
             slot = self.slots
             self.slots += 1
-            self._inputs[path] = slot
+            self.inputs[path] = slot
             self.pending_inputs.append((slot, path))
         return slot
 
     def place(self, node: RuleNode) -> str:
         """The global name of a node's run-time face."""
-        name = self._places.get(node.path)
+        name = self.places.get(node.path)
         if name is None:
             name = self.unit.pooled("P", self.make_place(node))
-            self._places[node.path] = name
+            self.places[node.path] = name
         return name
 
     def make_place(self, node: RuleNode) -> Place:

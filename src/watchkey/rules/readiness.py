@@ -116,14 +116,14 @@ def _turn(scope: Scope, shift: Shift, index: RosterIndex, links: Links, start: d
     linked = links.linked_to(shift.person, scope.source)
     starts_at = start if shift.starts_at is None else max(start, shift.starts_at)
     known_end = end if shift.end_kind is EndKind.PERMANENT else shift.ends_at or starts_at
-    is_ambiguous = isinstance(linked, Ambiguous)
-    reasons = {True: Reason.IDENTITY_AMBIGUOUS, False: Reason.NOT_LINKED if linked is None else None}
+    subject = None if isinstance(linked, Ambiguous) else linked
+    unlinked = Reason.IDENTITY_AMBIGUOUS if isinstance(linked, Ambiguous) else Reason.NOT_LINKED
     return Turn(
         scope=scope,
         shift=shift,
         person=index.person(shift.person),
-        subject=None if linked is None or isinstance(linked, Ambiguous) else linked,
-        unlinked=reasons[is_ambiguous],
+        subject=subject,
+        unlinked=unlinked if subject is None else None,
         starts_at=starts_at,
         ends_at=min(end, known_end),
     )

@@ -1,6 +1,6 @@
 """ilert: on-calls with their level, alert sources as services, open alerts.
 
-An accepted alert is being worked on by whom it is assigned to; that is what ilert's own documentation says of the state.
+An accepted alert is being worked on by whom it is assigned to: so ilert's own documentation explains the state.
 """
 
 from collections.abc import Callable, Hashable

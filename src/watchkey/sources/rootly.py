@@ -5,10 +5,9 @@ who is paged first.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable
 from functools import partial
 from typing import Annotated, Final, Generic, TypeVar
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 import msgspec
 from msgspec import Meta
@@ -43,8 +42,10 @@ class Config(HttpSourceConfig, frozen=True, kw_only=True, forbid_unknown_fields=
 
 def build(config: Config, *, name: SourceName, clock: Clock) -> Source:
     """Make the source; no connection is opened yet. Raises `Refused` when the URL or the CA file is not acceptable."""
-    headers = {"Authorization": Secret(f"Bearer {config.token.reveal()}"), "Accept": "application/vnd.api+json"}
-    provider = Provider(base_url=_HOST, headers=headers)
+    provider = Provider(
+        base_url=_HOST,
+        headers={"Authorization": Secret(f"Bearer {config.token.reveal()}"), "Accept": "application/vnd.api+json"},
+    )
     return HttpSource(config, provider, partial(_read, config), name=name, clock=clock)
 
 
@@ -220,30 +221,25 @@ def _take_alert(gathered: Gathered, row: _Row[_Alert]) -> None:
 async def _pages(
     operation: Operation, path: str, params: Params, shape: type[_List[_Attributes]], size: int
 ) -> list[_Row[_Attributes]]:
-    """Read a list by page numbers. A list without word of a next page cannot be known to be the last one."""
+    """Read a list by page numbers. One without word of a next page cannot be known to be complete."""
 
     def target(number: int) -> str:
         return f"{path}?{urlencode([*params, ('page[number]', str(number)), ('page[size]', str(size))])}"
 
-    number = 1
-
     def page(answer: Answer) -> LinkedPage[_Row[_Attributes]]:
-        nonlocal number
         read = answer.decode(shape)
-        number += 1
-        return LinkedPage(rows=read.data, next=target(number) if _has_more(answer, read.meta, read.links) else None)
+        if read.meta is not None:
+            following = None if read.meta.next_page is None else target(read.meta.next_page)
+        elif read.links is not None:
+            following = None if read.links.next is None else _target(read.links.next)
+        else:
+            raise Malformed(f"{answer.what} answered a list that does not say whether it goes on")
+        return LinkedPage(rows=read.data, next=following)
 
-    try:
-        return await operation.linked_rows(target(1), (), page, lambda row: row.id)
-    finally:
-        number = 1
+    return await operation.linked_rows(target(1), (), page, lambda row: row.id)
 
 
-def _has_more(answer: Answer, meta: _Meta | None, links: _Links | None) -> bool:
-    known: Iterable[bool] = [
-        *([] if meta is None else [meta.next_page is not None]),
-        *([] if links is None else [links.next is not None]),
-    ]
-    if not list(known):
-        raise Malformed(f"{answer.what} answered a list that does not say whether it goes on")
-    return any(known)
+def _target(link: str) -> str:
+    """The path and query of a link, for the host that is configured."""
+    parts = urlsplit(link)
+    return f"{parts.path}?{parts.query}"

@@ -123,7 +123,7 @@ class PostgresTarget:
             "application_name": f"watchkey {lease.id}",
         }
         async with self._manager() as db:
-            pass
+            await self._refuse_unsafe(db, groups)
             before = await _residue_of_others(db, self._config.database)
             async with db.transaction():
                 if await _exists(db, name):
