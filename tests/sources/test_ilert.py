@@ -87,5 +87,5 @@ def test_a_resolved_alert_is_over_and_one_of_nobody_has_nobody() -> None:
 def test_a_full_last_page_is_followed_by_an_empty_one() -> None:
     _, _, server = read(build, reply(WORLD), page_size=3, incidents=False)
     asked = [target for target in server.targets if target.startswith("/api/users")]
-    assert asked == ["/api/users?start-index=0&max-results=3", "/api/users?start-index=3&max-results=3"]
+    assert asked == ["/api/users?max-results=3&start-index=0", "/api/users?max-results=3&start-index=3"]
     assert not [target for target in server.targets if "alerts" in target]

@@ -11,6 +11,8 @@ from datetime import UTC, datetime, timedelta
 from math import isfinite
 from typing import Any, Final, assert_never
 
+import msgspec
+
 from watchkey.model.access import Allow, Deny, Evidence, Ground
 from watchkey.model.audit import (
     AuditEvent,
@@ -32,6 +34,7 @@ REORDER_MAX: Final = timedelta(seconds=1)
 INTEGER_MAX: Final = 2**53 - 1
 """Above it RFC 8785 cannot write an integer exactly."""
 DEPTH_MAX: Final = 32
+_INSTANT_LENGTH: Final = len("2026-11-25T03:04:05.678901Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +50,8 @@ def instant(moment: datetime) -> str:
     """`2026-11-25T03:04:05.678901Z`; equal lengths, so that text order is time order."""
     if moment.tzinfo is None:
         raise Malformed("an instant without a time zone cannot be logged")
-    return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    text: str = msgspec.to_builtins(moment.astimezone(UTC))
+    return text if len(text) == _INSTANT_LENGTH else f"{text[:-1]}.000000Z"
 
 
 def _seconds(span: timedelta) -> int | float:
@@ -63,16 +67,16 @@ def _optional(moment: datetime | None) -> str | None:
 def _evidence(fact: Evidence) -> dict[str, Any]:
     """A fact in full; what it does not have is left out."""
     fields = {
-        "kind": fact.kind.value,
+        "kind": fact.kind,
         "person": fact.person,
         "scope": str(fact.scope),
         "level": fact.level,
         "starts_at": _optional(fact.starts_at),
         "until": _optional(fact.until),
-        "end_kind": fact.end_kind.value,
+        "end_kind": fact.end_kind,
         "schedule": fact.schedule,
         "policy": fact.policy,
-        "provenance": fact.provenance.value,
+        "provenance": fact.provenance,
         "incident": fact.incident,
         "involvement": fact.involvement,
         "is_vetted": fact.is_vetted,
@@ -90,7 +94,7 @@ def _decision(decision: Allow | Deny) -> dict[str, Any]:
         "kind": "decision",
         "at": instant(decision.decided_at),
         "outcome": "allow" if isinstance(decision, Allow) else "deny",
-        "reason": decision.reason.value,
+        "reason": decision.reason,
         "sentence": decision.sentence,
         "subject": request.subject.id,
         "resource": request.resource,
@@ -166,17 +170,17 @@ def make_entry(event: AuditEvent, *, seq: int, high_water: datetime | None) -> E
     return Entry(seq, body, at if high_water is None else max(at, high_water))
 
 
-_own_encoder: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":"))
+_own_encoder: Final = msgspec.json.Encoder(order="sorted")
 
 
 def _canonical_own(fields: dict[str, Any]) -> bytes:
-    """Canonical JSON of fields that were built above, five times as fast as the general way.
+    """Canonical JSON of fields that were built above, many times as fast as the general way.
 
     Right for them because their keys are ASCII, their integers small, and their fractions have at most three digits
-    after the point, where Python and ECMAScript write numbers alike. A test holds both ways against each other.
+    after the point, where both write numbers alike. A test holds both ways against each other.
     """
     try:
-        return _own_encoder.encode(fields).encode()
+        return _own_encoder.encode(fields)
     except UnicodeEncodeError as error:
         raise Malformed("text that is not valid Unicode cannot be logged") from error
     except (TypeError, ValueError) as error:

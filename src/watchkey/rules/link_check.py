@@ -129,9 +129,7 @@ def _about_person(link: Link, index: RosterIndex, was: SeenLink | None) -> Itera
     person = index.person(link.person)
 
     def finding(trouble: LinkTrouble, what: str) -> LinkFinding:
-        return LinkFinding(
-            trouble=trouble, subjects=(link.subject,), source=link.source, person=link.person, what=what
-        )
+        return LinkFinding(trouble=trouble, subjects=(link.subject,), source=link.source, person=link.person, what=what)
 
     if person is None:
         yield finding(
@@ -142,10 +140,7 @@ def _about_person(link: Link, index: RosterIndex, was: SeenLink | None) -> Itera
         why = "is deactivated" if person.active is False else "may be deactivated, the source cannot tell"
         yield finding(LinkTrouble.INACTIVE, f"{person.name} ({link.person}) {why}")
     rivals = {
-        other.id
-        for email in emails_of(person)
-        for other in index.people_by_email(email)
-        if other.id != person.id
+        other.id for email in emails_of(person) for other in index.people_by_email(email) if other.id != person.id
     }
     if rivals:
         yield finding(LinkTrouble.SHARED_EMAIL, f"{', '.join(sorted(rivals))} has an address of {link.person} too")
@@ -171,12 +166,10 @@ def look_again(
     before = {(one.subject, one.source): one for one in seen}
     after: dict[tuple[SubjectId, SourceName], SeenLink] = {}
     for link in links:
-        key = (link.subject, link.source)
-        was = before.get(key)
-        after[key] = was if was is not None and not accept and was.emails else _seen_now(link, rosters, was)
-        if was is not None and not accept and was.person != link.person:
-            after[key] = was
-        after[key] = replace(after[key], is_retired=False)
+        was = before.get((link.subject, link.source))
+        is_kept = was is not None and not accept and (was.person != link.person or bool(was.emails))
+        now = was if was is not None and is_kept else _seen_now(link, rosters, was)
+        after[link.subject, link.source] = replace(now, is_retired=False)
     people = {(link.person, link.source) for link in links}
     for key, was in before.items():
         if key not in after and not (accept and (was.person, was.source) in people):

@@ -37,7 +37,9 @@ def with_link(text: str, filename: str, link: Link) -> str:
     except ConfigError:
         is_right = False
     if not is_right:
-        raise Refused(f"{filename} is laid out in a way that only a person can edit; put these lines in:\n{link_lines(link)}")
+        raise Refused(
+            f"{filename} is laid out in a way that only a person can edit; put these lines in:\n{link_lines(link)}"
+        )
     return edited
 
 

@@ -134,7 +134,11 @@ def test_a_new_roster_ends_what_lost_its_ground_and_keeps_the_rest(running: Runn
             alice.execute("SELECT pg_sleep(9)")
         assert bob.execute("SELECT 1").fetchone() == (1,)
         assert [one["subject"] for one in running.gateways.sessions()] == ["bob"]
-        assert running.gateways.end(running.gateways.sessions()[0]["id"], by="carol", why="done")
+
+        async def end() -> bool:
+            return running.gateways.end(running.gateways.sessions()[0]["id"], by="carol", why="done")
+
+        assert running.call(end())
         with pytest.raises(psycopg.OperationalError, match="ended by carol"):
             bob.execute("SELECT 1")
 

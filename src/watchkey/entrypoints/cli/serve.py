@@ -50,9 +50,9 @@ async def _serve(settings: Settings, listener: Listener, limits: Limits) -> None
         service = wiring.build(settings)
     except Malformed as error:
         raise click.UsageError(str(error)) from None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, service.reload_policies)
     if not settings.gateways:
-        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, service.reload_policies)
-    await serve_http(service, service, listener, limits, _say)
+        await serve_http(service, service, listener, limits, _say)
         return
     # the gateway's module takes a while to load, and most services have none
     from watchkey.entrypoints.http.sessions import routes  # noqa: PLC0415 -- same
