@@ -4,7 +4,7 @@ import asyncio
 import importlib
 import logging
 import pkgutil
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta, tzinfo
@@ -33,6 +33,7 @@ from watchkey.model.access import Decision, Link, Resource
 from watchkey.model.audit import AuditEvent, PolicySwapped, ServiceStarted, ServiceStopped
 from watchkey.model.errors import Malformed, PortError, Refused, Unavailable
 from watchkey.model.ids import PersonId, ResourceId, SourceName, SubjectId
+from watchkey.model.oncall import Roster
 from watchkey.model.secret import Secret
 from watchkey.ports import AuditLog, Clock, HeldRoster, IdentityVerifier, PolicyEngine, RosterStore, Source, Target
 from watchkey.rego import RegoErrors, compile_modules, freeze
@@ -404,6 +405,123 @@ class _Forgetful:
 
     async def keep(self, held: HeldRoster, sightings: Sightings) -> None:
         """Keep nothing."""
+
+
+# --- an outage, played through --------------------------------------------------------------------------------------
+
+
+class VirtualClock:
+    """A clock that stands until it is moved; both times go together, so that ages are exact."""
+
+    def __init__(self, at: datetime) -> None:
+        self._began_at = self._at = at
+
+    def now(self) -> datetime:
+        """The virtual instant."""
+        return self._at
+
+    def monotonic(self) -> float:
+        """Seconds since the beginning."""
+        return (self._at - self._began_at).total_seconds()
+
+    def move_to(self, instant: datetime) -> None:
+        """Let time pass until then; it never goes back."""
+        self._at = max(self._at, instant)
+
+    async def sleep(self, seconds: float) -> None:
+        """Let so much time pass."""
+        self.move_to(self._at + timedelta(seconds=seconds))
+
+
+class _Replayed:
+    """A source that says what was read just before; one that is down says it once."""
+
+    def __init__(self, roster: Roster, *, is_down: bool) -> None:
+        self._roster = roster
+        self._is_down = is_down
+        self._was_read = False
+
+    @property
+    def name(self) -> SourceName:
+        """The configured name."""
+        return self._roster.source
+
+    async def fetch(self, *, now: datetime, window: timedelta) -> Roster:
+        """The same roster as ever, read now; or nothing any more."""
+        del window
+        if self._is_down and self._was_read:
+            raise Unavailable(f"{self.name}: the outage that is being played")
+        self._was_read = True
+        return replace(self._roster, taken_at=now + self._roster.clock_skew)
+
+    async def close(self) -> None:
+        """Nothing is open."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """The real flows on a virtual clock, with rosters read once; `failures` are sources that could not be read."""
+
+    clock: VirtualClock
+    zone: tzinfo
+    rosters: RosterStore
+    sync: SyncRoster
+    request_access: RequestAccess
+    sources: Sequence[SourceName]
+    failures: Mapping[SourceName, str]
+    settings: Settings
+
+
+async def open_stage(settings: Settings, *, down: Collection[SourceName], lasting: timedelta) -> Stage:
+    """Read each source once. From then on those that are `down` fail, and the others say the same again and again."""
+    real = SystemClock()
+    read_from, _ = _sources(settings, real)
+    began_at = real.now()
+    rosters_read: list[Roster] = []
+    failures: dict[SourceName, str] = {}
+    for source in read_from:
+        # What stays up would be read again and again; its later windows are read at once.
+        window = settings.sync.window if source.name in down else max(settings.sync.window, lasting)
+        try:
+            rosters_read.append(await source.fetch(now=began_at, window=window))
+        except PortError as error:
+            failures[source.name] = str(error)
+        finally:
+            await source.close()
+    clock, rosters, no_log = VirtualClock(began_at), memory.build(), _NoLog()
+    sync = SyncRoster(
+        clock=clock,
+        sources=[_Replayed(roster, is_down=roster.source in down) for roster in rosters_read],
+        rosters=rosters,
+        audit=no_log,
+        memory=_Forgetful(),
+        sightings={},
+        limits=GuardLimits(),
+        window=settings.sync.window,
+        poll_every=settings.sync.poll,
+    )
+    access = RequestAccess(
+        clock=clock,
+        rosters=rosters,
+        engines=_engines(settings),
+        audit=no_log,
+        directory=_directory(settings),
+        zone=settings.zone,
+    )
+    logging.getLogger("watchkey.sync_roster").disabled = True  # the failures are the point of it
+    for roster in rosters_read:
+        if isinstance(outcome := await sync.sync(roster.source), NotSynced):
+            failures[roster.source] = outcome.why
+    return Stage(
+        clock=clock,
+        zone=settings.zone,
+        rosters=rosters,
+        sync=sync,
+        request_access=access,
+        sources=[roster.source for roster in rosters_read],
+        failures=failures,
+        settings=settings,
+    )
 
 
 # --- policies apart from the service -------------------------------------------------------------------------------

@@ -31,3 +31,5 @@ class SourceCase:
     """What `build_unknown` calls it."""
     is_paged: bool = True
     """Whether the vendor gives its lists in pages; then `reply` has a list of two."""
+    has_handoffs: bool = True
+    """Whether the vendor tells when a turn ends and who comes next."""

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from tests.rego.evaluating import errors
 from watchkey.rego.parse_modules import parse_module
 
 
-def test_blocks_find_what_they_describe():
-    text = "# METADATA\n# title: A\npackage t\n\n# METADATA\n# scope: document\n# custom: {a: [1]}\np := 1\n\n# not one\nq := 2\n"
+def test_blocks_find_what_they_describe() -> None:
+    text = (
+        "# METADATA\n# title: A\npackage t\n\n"
+        "# METADATA\n# scope: document\n# custom: {a: [1]}\np := 1\n\n# not one\nq := 2\n"
+    )
     first, second = parse_module("f", text).annotations
     assert (first.scope, first.content["title"]) == ("package", "A")
     assert (second.scope, second.content["custom"]) == ("document", {"a": [1]})
     assert text[second.target :].startswith("p := 1")
 
 
-def test_an_entrypoint_is_a_document():
+def test_an_entrypoint_is_a_document() -> None:
     module = parse_module("f", "package t\n# METADATA\n# entrypoint: true\np := 1")
     assert module.annotations[0].scope == "document"
 
@@ -32,10 +37,10 @@ def test_an_entrypoint_is_a_document():
         ("p := 1\n# METADATA\n# scope: rule\n", "must be applied to rule"),
     ],
 )
-def test_what_is_refused(block, part):
+def test_what_is_refused(block: Any, part: Any) -> None:
     assert part in errors(block)[0]
 
 
-def test_a_block_ends_where_the_comment_does():
+def test_a_block_ends_where_the_comment_does() -> None:
     module = parse_module("f", "package t\n# METADATA\n# title: A\n\n# title: B\np := 1")
     assert module.annotations[0].content == {"title": "A"}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from watchkey.rego import Dialect
@@ -16,18 +18,18 @@ def cursor(text: str, dialect: Dialect = Dialect.V1) -> Cursor:
 
 
 @pytest.mark.parametrize("word", ["if", "in", "contains", "every"])
-def test_v0_has_fewer_keywords(word):
+def test_v0_has_fewer_keywords(word: Any) -> None:
     assert cursor(word).at_keyword(word)
     assert not cursor(word, Dialect.V0).at_keyword(word)
 
 
-def test_a_keyword_that_begins_a_reference_is_a_name():
+def test_a_keyword_that_begins_a_reference_is_a_name() -> None:
     assert not cursor("if.a").at_keyword("if")
     assert not cursor("if[1]").at_keyword("if")
     assert cursor("if .a").at_keyword("if")
 
 
-def test_moving_and_expecting():
+def test_moving_and_expecting() -> None:
     here = cursor("( a")
     here.expect("(")
     assert here.last_end == 1
@@ -38,7 +40,7 @@ def test_moving_and_expecting():
     assert here.advance().text == ""
 
 
-def test_other_tokens_for_a_while():
+def test_other_tokens_for_a_while() -> None:
     here, inner = cursor("a b"), cursor("x")
     saved = here.swap_tokens(inner._tokens)
     assert here.current.text == "x"
@@ -46,7 +48,7 @@ def test_other_tokens_for_a_while():
     assert here.current.text == "a"
 
 
-def test_depth_is_bounded():
+def test_depth_is_bounded() -> None:
     here = cursor("a")
     for _ in range(MAX_NESTING):
         here.enter()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,41 +24,59 @@ def complaint(text: str) -> str:
     return caught.value.errors[0].message
 
 
-def test_kinds():
+def test_kinds() -> None:
     assert tokens('p := "a\\n" != `b\\n` 1.5e3 # c\n>=') == [
-        ("name", "p"), ("symbol", ":="), ("string", "a\n"), ("symbol", "!="), ("string", "b\\n"),
-        ("number", "1.5e3"), ("symbol", ">="),
-    ]  # fmt: skip
+        ("name", "p"),
+        ("symbol", ":="),
+        ("string", "a\n"),
+        ("symbol", "!="),
+        ("string", "b\\n"),
+        ("number", "1.5e3"),
+        ("symbol", ">="),
+    ]
 
 
-def test_blanks_before_tokens_are_known():
+def test_blanks_before_tokens_are_known() -> None:
     found = Lexer(Source("f", "a .b\nc")).tokens()
     assert [(token.spaced, token.newline) for token in found[:4]] == [
-        (False, False), (True, False), (False, False), (True, True),
-    ]  # fmt: skip
+        (False, False),
+        (True, False),
+        (False, False),
+        (True, True),
+    ]
 
 
 @pytest.mark.parametrize(
     ("text", "wanted"),
     [(r'"\u00e9\t\/\\"', "é\t/\\"), (r'"\ud83d\ude00"', "\U0001f600"), (r'"\ud800"', "\ufffd"), ('"é"', "é")],
 )
-def test_escapes(text, wanted):
+def test_escapes(text: Any, wanted: Any) -> None:
     assert tokens(text) == [("string", wanted)]
 
 
 @pytest.mark.parametrize(
     ("text", "part"),
     [
-        ('"a\\q"', "illegal escape"), ('"abc', "non-terminated"), ("`abc", "non-terminated"), ('"a\nb"', "non-terminated"),
-        ("01", "leading zero"), ("1.", "fraction"), ("1a", "illegal number"), ("'a'", "illegal token"), ("$x", "illegal $"),
-        ("\x01", "illegal character"), ("é", "illegal character"), ('$"{1', "non-terminated"), ('$"a', "non-terminated"),
+        ('"a\\q"', "illegal escape"),
+        ('"abc', "non-terminated"),
+        ("`abc", "non-terminated"),
+        ('"a\nb"', "non-terminated"),
+        ("01", "leading zero"),
+        ("1.", "fraction"),
+        ("1a", "illegal number"),
+        ("'a'", "illegal token"),
+        ("$x", "illegal $"),
+        ("\x01", "illegal character"),
+        ("é", "illegal character"),
+        ('$"{1', "non-terminated"),
+        ('$"a', "non-terminated"),
     ],
-)  # fmt: skip
-def test_what_is_refused(text, part):
+)
+def test_what_is_refused(text: Any, part: Any) -> None:
     assert part in complaint(text)
 
 
-def test_template_strings_hold_tokens():
+def test_template_strings_hold_tokens() -> None:
     token = Lexer(Source("f", r'$"a\{b}{x.y}{$"{z}"}"')).tokens()[0]
     assert token.kind == "template"
     assert token.parts is not None
@@ -63,34 +84,32 @@ def test_template_strings_hold_tokens():
     assert [each.text for each in token.parts[1]] == ["x", ".", "y", ""]  # type: ignore[union-attr]  # a list of tokens
 
 
-def test_template_strings_do_not_nest_without_end():
-    assert "too deeply" in complaint('$"{' * 40 + '1' + '}"' * 40)
+def test_template_strings_do_not_nest_without_end() -> None:
+    assert "too deeply" in complaint('$"{' * 40 + "1" + '}"' * 40)
 
 
-def test_comments_are_kept():
+def test_comments_are_kept() -> None:
     lexer = Lexer(Source("f", "a # one\r\n# two"))
     lexer.tokens()
     assert [comment.text for comment in lexer.comments] == [" one", " two"]
 
 
-def test_sources_are_bounded():
+def test_sources_are_bounded() -> None:
     with pytest.raises(RegoErrors, match="longer than"):
         Lexer(Source("f", " " * (MAX_SOURCE + 1)))
 
 
 @given(st.text(max_size=60))
-def test_no_text_crashes_it(text):
+def test_no_text_crashes_it(text: Any) -> None:
     try:
-        Lexer(Source("f", text)).tokens()
+        found = Lexer(Source("f", text)).tokens()
     except RegoErrors as problem:
-        assert problem.errors[0].line >= 1
+        places = [error.line for error in problem.errors]
+    else:
+        places = [found[-1].start + 1]
+    assert min(places) >= 1
 
 
 @given(st.text())
-def test_any_string_survives_json_quoting(text):
-    import json
-
-    literal = json.dumps(text)
-    assert tokens(literal) == [("string", text.encode("utf-8", "replace").decode() if not text.isprintable() else text)] or (
-        "\\" in literal
-    )
+def test_any_string_survives_json_quoting(text: Any) -> None:
+    assert tokens(json.dumps(text)) == [("string", text)]

@@ -7,7 +7,7 @@ from watchkey.rego import compile_modules
 from watchkey.rego.values import Object
 
 
-def test_chain_from_the_rule_outward():
+def test_chain_from_the_rule_outward() -> None:
     modules = {
         "root.rego": "# METADATA\n# scope: subpackages\n# organizations: [all]\npackage a",
         "b.rego": (
@@ -24,9 +24,11 @@ def test_chain_from_the_rule_outward():
     assert chain[0]["annotations"]["related_resources"][1] == {"ref": "https://b.example", "description": "B"}
 
 
-def test_the_rule_itself():
+def test_the_rule_itself() -> None:
     assert answer("# METADATA\n# title: T\n# entrypoint: true\n# scope: rule\np := rego.metadata.rule()") == {
-        "entrypoint": True, "scope": "rule", "title": "T",
-    }  # fmt: skip
+        "entrypoint": True,
+        "scope": "rule",
+        "title": "T",
+    }
     assert value("p := rego.metadata.rule()") == Object()
     assert answer("p := rego.metadata.chain()") == [{"path": ["t", "p"]}]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from tests.rego.evaluating import answer, codes, errors, policy
@@ -9,19 +11,19 @@ from watchkey.rego import Dialect, RegoErrors, compile_modules
 from watchkey.rego.parse_modules import parse_module, parse_query
 
 
-def test_several_rules_with_syntax_errors_are_all_reported():
+def test_several_rules_with_syntax_errors_are_all_reported() -> None:
     found = errors("p := 1 +\n\nq := 2\n\nr := [1 2]\n\ns if {\n  x := \n}\n")
     assert [each.split(":")[0] for each in found] == ["3", "5", "9"]
 
 
-def test_v0_is_suggested_where_it_would_do():
+def test_v0_is_suggested_where_it_would_do() -> None:
     with pytest.raises(RegoErrors) as caught:
         policy("p[x] { x := 1 }")
     assert "set its dialect to v0" in caught.value.errors[0].hint
     assert "`contains` keyword is required" in str(caught.value) or "`if` keyword is required" in str(caught.value)
 
 
-def test_v0_is_never_guessed():
+def test_v0_is_never_guessed() -> None:
     with pytest.raises(RegoErrors):
         policy("allow { true }")
     assert answer("p { true }", dialect=Dialect.V0) is True
@@ -30,18 +32,28 @@ def test_v0_is_never_guessed():
 @pytest.mark.parametrize(
     ("text", "wanted"),
     [
-        ("p[x] { x := 1 }", [1]), ('p["a"] = 1 { true }', {"a": 1}), ("p.a { true }", ["a"]), ("p = x { x := 1 }", 1),
-        ("p { false } { true }", True), ("default p = false", False), ("if := 1\np = if { true }", 1),
-        ("in := [1]\np = x { x := in[_] }", 1), ("p { input.contains }", True), ("p = 1 { false } else = 2 { true }", 2),
-        ("import future.keywords\np if true", True), ("import future.keywords.in\np { 1 in [1] }", True),
-        ("import rego.v1\np contains 1 if true", [1]), ("f(x) = x + 1\np = f(1)", 2), ("f(x) { x == 1 }\np { f(1) }", True),
+        ("p[x] { x := 1 }", [1]),
+        ('p["a"] = 1 { true }', {"a": 1}),
+        ("p.a { true }", ["a"]),
+        ("p = x { x := 1 }", 1),
+        ("p { false } { true }", True),
+        ("default p = false", False),
+        ("if := 1\np = if { true }", 1),
+        ("in := [1]\np = x { x := in[_] }", 1),
+        ("p { input.contains }", True),
+        ("p = 1 { false } else = 2 { true }", 2),
+        ("import future.keywords\np if true", True),
+        ("import future.keywords.in\np { 1 in [1] }", True),
+        ("import rego.v1\np contains 1 if true", [1]),
+        ("f(x) = x + 1\np = f(1)", 2),
+        ("f(x) { x == 1 }\np { f(1) }", True),
     ],
-)  # fmt: skip
-def test_v0_rules(text, wanted):
+)
+def test_v0_rules(text: Any, wanted: Any) -> None:
     assert answer(text, {"contains": 1}, dialect=Dialect.V0) == wanted
 
 
-def test_dialects_are_per_file():
+def test_dialects_are_per_file() -> None:
     modules = {"old.rego": "package a\np { true }", "new.rego": "package b\nq if data.a.p"}
     compiled = compile_modules(modules, dialect={"old.rego": Dialect.V0})
     assert compiled.query("data.b.q").evaluate().json() is True
@@ -76,11 +88,11 @@ def test_dialects_are_per_file():
         ("p := 1 else", "unexpected else"),
     ],
 )
-def test_what_is_refused(text, part):
+def test_what_is_refused(text: Any, part: Any) -> None:
     assert part in errors(text)[0]
 
 
-def test_an_empty_file_and_one_without_a_package():
+def test_an_empty_file_and_one_without_a_package() -> None:
     for text, part in (("", "empty module"), ("p := 1", "package expected"), ("package", "expected path")):
         with pytest.raises(RegoErrors, match=part):
             parse_module("f.rego", text)
@@ -89,26 +101,36 @@ def test_an_empty_file_and_one_without_a_package():
 @pytest.mark.parametrize(
     ("text", "wanted"),
     [
-        ("p if true else := 2", True), ("p := 1 if false else := 2 if false else := 3", 3), ("p := 1 if { true }", 1),
-        ("p if not false", True), ("p contains 1\np contains 2", [1, 2]), ("p[k] := v if some k, v in {1: 2}", {"1": 2}),
-        ("p.a.b := 1", {"a": {"b": 1}}), ('p["x y"] := 1', {"x y": 1}), ("p if {\n true # why\n true\n}", True),
-        ("p := {1 |\n true }", [1]), ("contains_x if contains(\"ax\", \"x\")\np if contains_x", True),
+        ("p if true else := 2", True),
+        ("p := 1 if false else := 2 if false else := 3", 3),
+        ("p := 1 if { true }", 1),
+        ("p if not false", True),
+        ("p contains 1\np contains 2", [1, 2]),
+        ("p[k] := v if some k, v in {1: 2}", {"1": 2}),
+        ("p.a.b := 1", {"a": {"b": 1}}),
+        ('p["x y"] := 1', {"x y": 1}),
+        ("p if {\n true # why\n true\n}", True),
+        ("p := {1 |\n true }", [1]),
+        ('contains_x if contains("ax", "x")\np if contains_x', True),
     ],
-)  # fmt: skip
-def test_rules(text, wanted):
+)
+def test_rules(text: Any, wanted: Any) -> None:
     assert answer(text) == wanted
 
 
-def test_logical_keywords_have_to_be_imported():
+def test_logical_keywords_have_to_be_imported() -> None:
     assert codes("p if { true and true }") == ["rego_parse_error"]
-    assert answer("import future.keywords.and\nimport future.keywords.or\np if { false or (true and { x := 1; x > 0 }) }") is True
+    assert (
+        answer("import future.keywords.and\nimport future.keywords.or\np if { false or (true and { x := 1; x > 0 }) }")
+        is True
+    )
 
 
-def test_negated_bodies_have_to_be_imported():
+def test_negated_bodies_have_to_be_imported() -> None:
     assert answer("import future.keywords.not\np if { not { x := input.a; x > 1 } }", {"a": 1}) is True
 
 
-def test_queries():
+def test_queries() -> None:
     _, body = parse_query("x := 1; y = 2\nx < y")
     assert len(body) == 3
     for text in ("", "x :=", "[" * 50_000, "1 2"):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from tests.rego.evaluating import answer, errors
-from watchkey.rego.ast import Const
+from watchkey.rego.ast import Array, Const, ObjectTerm, SetTerm, Var
 from watchkey.rego.resolve import dotted, fold, kind_name
-from watchkey.rego.ast import Array, ObjectTerm, SetTerm, Var
 from watchkey.rego.values import Object, Set
 
 
@@ -31,7 +32,7 @@ from watchkey.rego.values import Object, Set
         ("p := 1 if { true with input[data.x] as 1 }", "with keyword target must be ground"),
     ],
 )
-def test_declarations(text, message):
+def test_declarations(text: Any, message: Any) -> None:
     found = errors(text)
     if message is None:
         assert found == [] or "cannot assign" in found[0]
@@ -48,13 +49,23 @@ def test_declarations(text, message):
         ("import data.foo\np := 1", "import data.foo unused"),
     ],
 )
-def test_what_only_strict_mode_reports(text, message):
+def test_what_only_strict_mode_reports(text: Any, message: Any) -> None:
     assert errors(text) == []
     assert message in errors(text, strict=True)[0]
 
 
-@pytest.mark.parametrize("text", ["f(_) := 1", "f(x) := x", "f(x) if x", "p if { _ := 1 }", "import data.foo\np := foo", "f(x) := 1 else := x"])
-def test_what_strict_mode_accepts(text):
+@pytest.mark.parametrize(
+    "text",
+    [
+        "f(_) := 1",
+        "f(x) := x",
+        "f(x) if x",
+        "p if { _ := 1 }",
+        "import data.foo\np := foo",
+        "f(x) := 1 if x == 2 else := x",
+    ],
+)
+def test_what_strict_mode_accepts(text: Any) -> None:
     assert errors(text, strict=True) == []
 
 
@@ -73,15 +84,15 @@ def test_what_strict_mode_accepts(text):
         ("p := 1 if { every x in [1, 2] { y := x; y > 0 } }", 1),
     ],
 )
-def test_scopes(text, wanted):
+def test_scopes(text: Any, wanted: Any) -> None:
     assert answer(text, {"a": 5}) == wanted
 
 
-def test_duplicate_imports():
+def test_duplicate_imports() -> None:
     assert "import must not shadow" in errors("import data.a\nimport data.b.a\np := a")[0]
 
 
-def test_folding_of_constants():
+def test_folding_of_constants() -> None:
     assert fold(Array([Const(1), Const(2)])) == Const((1, 2))
     assert fold(SetTerm([Const(1), Const(1)])) == Const(Set([1]))
     assert fold(ObjectTerm([(Const("a"), Const(1))])) == Const(Object({"a": 1}))
@@ -91,5 +102,5 @@ def test_folding_of_constants():
     assert kind_name(Var("x")) == "var"
 
 
-def test_dotted_paths():
+def test_dotted_paths() -> None:
     assert dotted(("data", "a", "b c", 1)) == 'data.a["b c"][1]'

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from watchkey.rego import Dialect
@@ -16,29 +18,45 @@ def kinds(text: str, dialect: Dialect = Dialect.V1) -> list[str]:
 @pytest.mark.parametrize(
     ("text", "wanted"),
     [
-        ("p := 1", "complete"), ("p if true", "complete"), ("p contains 1", "set"), ("p.q.r := 1", "complete"),
-        ("p[x] := 1 if x := 1", "object"), ("p[x] if x := 1", "object"), ('p["a"] := 1', "complete"),
-        ("p[x].q := 1 if x := 1", "object"), ("p.q contains 1", "set"), ("p[x] contains 1 if x := 1", "set"),
-        ("f(x) := x", "function"), ("f(x) if x", "function"), ("f() := 1", "complete"), ("default p := 1", "complete"),
-        ("default f(_) := 1", "function"), ("a.b.f(x) := x", "function"),
+        ("p := 1", "complete"),
+        ("p if true", "complete"),
+        ("p contains 1", "set"),
+        ("p.q.r := 1", "complete"),
+        ("p[x] := 1 if x := 1", "object"),
+        ("p[x] if x := 1", "object"),
+        ('p["a"] := 1', "complete"),
+        ("p[x].q := 1 if x := 1", "object"),
+        ("p.q contains 1", "set"),
+        ("p[x] contains 1 if x := 1", "set"),
+        ("f(x) := x", "function"),
+        ("f(x) if x", "function"),
+        ("f() := 1", "complete"),
+        ("default p := 1", "complete"),
+        ("default f(_) := 1", "function"),
+        ("a.b.f(x) := x", "function"),
     ],
-)  # fmt: skip
-def test_v1(text, wanted):
+)
+def test_v1(text: Any, wanted: Any) -> None:
     assert kinds(text) == [wanted]
 
 
 @pytest.mark.parametrize(
     ("text", "wanted"),
     [
-        ("p[x] { x := 1 }", "set"), ("p[1]", "set"), ("p[x] = 1 { x := 1 }", "object"), ("p.a { true }", "set"),
-        ("p.a.b { true }", "complete"), ("p { true }", "complete"), ("f(x) { x }", "function"),
+        ("p[x] { x := 1 }", "set"),
+        ("p[1]", "set"),
+        ("p[x] = 1 { x := 1 }", "object"),
+        ("p.a { true }", "set"),
+        ("p.a.b { true }", "complete"),
+        ("p { true }", "complete"),
+        ("f(x) { x }", "function"),
     ],
-)  # fmt: skip
-def test_v0(text, wanted):
+)
+def test_v0(text: Any, wanted: Any) -> None:
     assert kinds(text, Dialect.V0) == [wanted]
 
 
-def test_constants():
+def test_constants() -> None:
     from watchkey.rego.parse_modules import parse_query
 
     for text, wanted in (("[1, {2}, {3: 4}]", True), ("[x]", False), ("{x: 1}", False), ("input", False)):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from tests.rego.evaluating import errors
@@ -24,7 +26,7 @@ SCHEMA = {
         ('p if { x := 1; startswith(x, "a") }', "startswith: invalid argument(s)"),
         ('p := sum([1, "a"])', "sum: invalid argument(s)"),
         ("p := array.concat([1], {2})", "array.concat: invalid argument(s)"),
-        ("p if { x := {\"a\": 1}; x.b }", "undefined ref: x.b"),
+        ('p if { x := {"a": 1}; x.b }', "undefined ref: x.b"),
         ('p if { x := "s"; x[0] }', "undefined ref: x[0]"),
         ("p if { x := [1]; x.foo }", "undefined ref: x.foo"),
         ("p := count({1}).x", "undefined ref"),
@@ -32,46 +34,57 @@ SCHEMA = {
         ('p if { x := 1; x == "a" }', "match error"),
         ("p if { [1] = {1} }", "match error"),
         ('q := 1\np if { q == "a" }', "match error"),
-        ("q := {\"a\": 1}\np if { q.b }", "undefined ref: data.t.q.b"),
-        ("f(1) := 2\np := f(\"a\")", "data.t.f: invalid argument(s)"),
-        ("p if { some x in [1, 2]; x == \"a\" }", "match error"),
-        ("p if { every x in [1, 2] { x == \"a\" } }", "match error"),
-        ("p := [1 | x := 1; x == \"a\"]", "match error"),
-        ("f(x) := 1\np if { f(1) == \"a\" }", "match error"),
+        ('q := {"a": 1}\np if { q.b }', "undefined ref: data.t.q.b"),
+        ('f(1) := 2\np := f("a")', "data.t.f: invalid argument(s)"),
+        ('p if { some x in [1, 2]; x == "a" }', "match error"),
+        ('p if { every x in [1, 2] { x == "a" } }', "match error"),
+        ('p := [1 | x := 1; x == "a"]', "match error"),
+        ('f(x) := 1\np if { f(1) == "a" }', "match error"),
     ],
 )
-def test_what_is_refused(text, part):
+def test_what_is_refused(text: Any, part: Any) -> None:
     assert part in " ".join(errors(text))
 
 
 @pytest.mark.parametrize(
     "text",
     [
-        "p := input.x + 1", 'p if { input.x == "a"; input.y == 1 }', "p := 1 if { data.x.y == 2 }", 'p := "a" < 1',
-        "f(x) := x.a\np := f(1)", "p := q if { q := 1 }", "q := 1 if input.a\nq := \"a\" if input.b\np if { q == \"a\" }",
-        "p := max([]) if true", "q contains 1\np if { q[x]; x == 1 }", "p := {1, \"a\"} if { {1, \"a\"} == {\"a\", 1} }",
-        "q := 1\np if { q == \"x\" with q as \"x\" }", "p := x if { x := [1, \"a\"][_]; x == \"a\" }",
-        "p if { [x, y] := [1, \"a\"]; x == 1; y == \"a\" }", "p := object.get(input, \"a\", null) == 1",
-        "p := [] == [1]", "p if { x := {}; count(x) == 0 }", "p := {\"a\": input.b}.a.c",
-        "p.a := 1\np[x] := \"s\" if x := \"b\"\nq if { p.b == \"s\" }",
+        "p := input.x + 1",
+        'p if { input.x == "a"; input.y == 1 }',
+        "p := 1 if { data.x.y == 2 }",
+        'p := "a" < 1',
+        "f(x) := x.a\np := f(1)",
+        "p := q if { q := 1 }",
+        'q := 1 if input.a\nq := "a" if input.b\np if { q == "a" }',
+        "p := max([]) if true",
+        "q contains 1\np if { q[x]; x == 1 }",
+        'p := {1, "a"} if { {1, "a"} == {"a", 1} }',
+        'q := 1\np if { q == "x" with q as "x" }',
+        'p := x if { x := [1, "a"][_]; x == "a" }',
+        'p if { [x, y] := [1, "a"]; x == 1; y == "a" }',
+        'p := object.get(input, "a", null) == 1',
+        "p := [] == [1]",
+        "p if { x := {}; count(x) == 0 }",
+        'p := {"a": input.b}.a.c',
+        'p.a := 1\np[x] := "s" if x := "b"\nq if { p.b == "s" }',
     ],
-)  # fmt: skip
-def test_what_is_allowed(text):
+)
+def test_what_is_allowed(text: Any) -> None:
     assert errors(text) == []
 
 
 @pytest.mark.parametrize(
     ("text", "part"),
     [
-        ("p if { input.subject.idd == \"a\" }", "undefined ref: input.subject.idd"),
+        ('p if { input.subject.idd == "a" }', "undefined ref: input.subject.idd"),
         ("p if { input.nope }", "undefined ref: input.nope"),
-        ("p if { input.level == \"1\" }", "match error"),
+        ('p if { input.level == "1" }', "match error"),
         ("p if { some x in input.tags; x == 1 }", "match error"),
         ("p := input.tags + 1", "plus: invalid argument(s)"),
         ("import input.subject as s\np if s.name", "undefined ref"),
     ],
 )
-def test_with_a_schema_of_the_input(text, part):
+def test_with_a_schema_of_the_input(text: Any, part: Any) -> None:
     assert errors(text) == []
     assert part in " ".join(errors(text, input_schema=SCHEMA))
 
@@ -79,15 +92,18 @@ def test_with_a_schema_of_the_input(text, part):
 @pytest.mark.parametrize(
     "text",
     [
-        "p if { input.level == null }", "p if { input.level <= 1 }", "p if { input.subject.id == input.tags[_] }",
-        "p := input.subject with input as {\"x\": 1}", "p if { input.x with input as {\"x\": 1} }",
+        "p if { input.level == null }",
+        "p if { input.level <= 1 }",
+        "p if { input.subject.id == input.tags[_] }",
+        'p := y if { y := input.subject with input as {"x": 1} }',
+        'p if { input.x with input as {"x": 1} }',
     ],
-)  # fmt: skip
-def test_what_a_schema_allows(text):
+)
+def test_what_a_schema_allows(text: Any) -> None:
     assert errors(text, input_schema=SCHEMA) == []
 
 
-def test_the_error_says_both_types():
+def test_the_error_says_both_types() -> None:
     from tests.rego.evaluating import policy
     from watchkey.rego import RegoErrors
 

@@ -21,7 +21,7 @@ from watchkey.rego.types import (
 )
 
 
-def test_text():
+def test_text() -> None:
     assert str(any_of(STRING, array_of(NUMBER))) == "any<string, array[number]>"
     assert str(tuple_of(STRING, NUMBER)) == "array<string, number>"
     assert str(record(a=STRING)) == "object<a: string>"
@@ -31,18 +31,18 @@ def test_text():
     assert str(Function((STRING,), BOOLEAN)) == "(string) => boolean"
 
 
-def test_unions_are_flat():
+def test_unions_are_flat() -> None:
     assert any_of(STRING, any_of(STRING, NUMBER)) == any_of(STRING, NUMBER)
     assert any_of(STRING) == STRING
     assert any_of(STRING, ANY) == ANY
 
 
-def test_kinds():
+def test_kinds() -> None:
     assert kinds(any_of(ARRAY, OBJECT)) == ("array", "object")
     assert kinds(ANY) == ()
     assert kinds(any_of(STRING, set_of(ANY))) == ("string", "set")
 
 
-def test_fields():
+def test_fields() -> None:
     assert record(a=STRING, b=NUMBER).field("b") == NUMBER
     assert record(a=STRING).field("c") is None

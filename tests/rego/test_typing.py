@@ -2,23 +2,37 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 
 from tests.rego.test_values import values
-from watchkey.rego.types import ANY, BOOLEAN, NULL, NUMBER, STRING, any_of, array_of, object_of, record, set_of, tuple_of
+from watchkey.rego.types import (
+    ANY,
+    BOOLEAN,
+    NULL,
+    NUMBER,
+    STRING,
+    any_of,
+    array_of,
+    object_of,
+    record,
+    set_of,
+    tuple_of,
+)
 from watchkey.rego.typing import compatible, from_schema, keys_of, limited, selected, type_of, union, values_of
 from watchkey.rego.values import TRUE, Object, Set
 
 
 @given(values)
-def test_a_value_is_compatible_with_itself(value):
+def test_a_value_is_compatible_with_itself(value: Any) -> None:
     assert compatible(type_of(value), type_of(value))
     assert compatible(type_of(value), ANY)
 
 
 @given(values, values)
-def test_equal_values_have_compatible_types(one, two):
+def test_equal_values_have_compatible_types(one: Any, two: Any) -> None:
     if one == two:
         assert compatible(type_of(one), type_of(two))
 
@@ -26,19 +40,26 @@ def test_equal_values_have_compatible_types(one, two):
 @pytest.mark.parametrize(
     ("left", "right", "wanted"),
     [
-        (STRING, NUMBER, False), (any_of(STRING, NULL), NULL, True), (array_of(STRING), tuple_of(NUMBER), False),
-        (tuple_of(STRING), tuple_of(STRING, STRING), False), (array_of(ANY), tuple_of(STRING), True),
-        (record(a=STRING), record(a=NUMBER), False), (record(a=STRING), record(b=STRING), False),
-        (record(a=STRING), object_of(STRING, STRING), True), (object_of(STRING, NUMBER), record(a=STRING), False),
-        (set_of(STRING), set_of(NUMBER), False), (set_of(STRING), array_of(STRING), False), (None, STRING, True),
+        (STRING, NUMBER, False),
+        (any_of(STRING, NULL), NULL, True),
+        (array_of(STRING), tuple_of(NUMBER), False),
+        (tuple_of(STRING), tuple_of(STRING, STRING), False),
+        (array_of(ANY), tuple_of(STRING), True),
+        (record(a=STRING), record(a=NUMBER), False),
+        (record(a=STRING), record(b=STRING), False),
+        (record(a=STRING), object_of(STRING, STRING), True),
+        (object_of(STRING, NUMBER), record(a=STRING), False),
+        (set_of(STRING), set_of(NUMBER), False),
+        (set_of(STRING), array_of(STRING), False),
+        (None, STRING, True),
     ],
-)  # fmt: skip
-def test_common_values(left, right, wanted):
+)
+def test_common_values(left: Any, right: Any, wanted: Any) -> None:
     assert compatible(left, right) is wanted
     assert compatible(right, left) is wanted
 
 
-def test_look_ups():
+def test_look_ups() -> None:
     assert selected(tuple_of(STRING, NUMBER), 1) == NUMBER
     assert selected(tuple_of(STRING), 1) is None
     assert selected(record(a=STRING), "b") is None
@@ -52,14 +73,14 @@ def test_look_ups():
     assert values_of(set_of(BOOLEAN)) == BOOLEAN
 
 
-def test_types_of_constants():
+def test_types_of_constants() -> None:
     assert type_of((1, "a")) == tuple_of(NUMBER, STRING)
     assert type_of(Object({"a": TRUE})) == record(a=BOOLEAN)
     assert type_of(Set([1])) == set_of(NUMBER)
     assert type_of(Object({1: "a"})).key == NUMBER  # type: ignore[union-attr]  # a Mapping
 
 
-def test_large_types_are_forgotten():
+def test_large_types_are_forgotten() -> None:
     deep = STRING
     for _ in range(20):
         deep = array_of(deep)  # type: ignore[assignment]  # any type
@@ -70,18 +91,26 @@ def test_large_types_are_forgotten():
 @pytest.mark.parametrize(
     ("schema", "wanted"),
     [
-        ({"type": "string"}, STRING), ({"type": ["string", "null"]}, any_of(STRING, NULL)), ({"type": "integer"}, NUMBER),
-        ({"type": "array", "items": {"type": "number"}}, array_of(NUMBER)), ({"enum": ["a", 1]}, any_of(STRING, NUMBER)),
-        ({"properties": {"a": {"type": "boolean"}}}, record(a=BOOLEAN)), ({"type": "object"}, object_of(STRING, ANY)),
+        ({"type": "string"}, STRING),
+        ({"type": ["string", "null"]}, any_of(STRING, NULL)),
+        ({"type": "integer"}, NUMBER),
+        ({"type": "array", "items": {"type": "number"}}, array_of(NUMBER)),
+        ({"enum": ["a", 1]}, any_of(STRING, NUMBER)),
+        ({"properties": {"a": {"type": "boolean"}}}, record(a=BOOLEAN)),
+        ({"type": "object"}, object_of(STRING, ANY)),
         ({"properties": {"a": {"$ref": "#/$defs/x"}}, "$defs": {"x": {"type": "string"}}}, record(a=STRING)),
-        ({"anyOf": [{"type": "string"}, {"type": "number"}]}, any_of(STRING, NUMBER)), ({}, ANY), (True, ANY),
-        ({"allOf": [{"type": "string"}]}, ANY), ({"$ref": "#"}, ANY), ({"const": None}, NULL),
+        ({"anyOf": [{"type": "string"}, {"type": "number"}]}, any_of(STRING, NUMBER)),
+        ({}, ANY),
+        (True, ANY),
+        ({"allOf": [{"type": "string"}]}, ANY),
+        ({"$ref": "#"}, ANY),
+        ({"const": None}, NULL),
     ],
-)  # fmt: skip
-def test_schemas(schema, wanted):
+)
+def test_schemas(schema: Any, wanted: Any) -> None:
     assert from_schema(schema) == wanted
 
 
-def test_open_objects_stay_open():
+def test_open_objects_stay_open() -> None:
     schema = {"type": "object", "properties": {"a": {"type": "string"}}, "additionalProperties": True}
     assert selected(from_schema(schema), "z") == ANY

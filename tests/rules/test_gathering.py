@@ -186,3 +186,11 @@ def test_who_is_alone_at_an_incident_counts_as_its_opener(
     parts: list[tuple[PersonId, Involvement]], alone: PersonId | None
 ) -> None:
     assert sole_responder([Responder(person=person, involvement=part) for person, part in parts]) == alone
+
+
+def test_nobody_is_on_the_rota_because_a_provider_says_so() -> None:
+    found = gathered()
+    found.policy("E", "E")
+    found.shift(Shift(person=ANNA, policy="E", level=1, starts_at=NOW, ends_at=NOW + HOUR))
+    found.turn(ANNA, "S", NOW, NOW + HOUR)
+    assert {s.provenance for s in roster(found).shifts} == {Provenance.UNKNOWN}

@@ -84,7 +84,7 @@ Observe = Callable[[Question, Findings, Mapping[str, object], Decision], None]
 class RequestAccess:
     """The use case, with its collaborators given once."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 -- one argument a collaborator, all by name
         self,
         *,
         clock: Clock,

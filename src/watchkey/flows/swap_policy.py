@@ -1,4 +1,4 @@
-"""Take over a changed policy while the service runs: whole, only if it compiles and passes its tests, never an older one.
+"""Take over a changed policy while the service runs: whole, if it compiles and passes its tests, never an older one.
 
 Whatever is wrong with the new one, the last good one goes on deciding, and log, audit log and `problems` say so.
 """
@@ -29,7 +29,7 @@ class Candidate:
 
 
 class SwapPolicy:
-    """The use case for all policies. `engines` is the mapping that decisions look into; an entry is replaced at once."""
+    """The use case for all policies. `engines` is what decisions look into; an entry of it is replaced at once."""
 
     def __init__(
         self,

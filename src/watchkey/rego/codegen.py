@@ -122,6 +122,7 @@ class RuleEmitter(TermEmitter):
 
     def _default(self, rule: ResolvedRule) -> None:
         self.context.source = rule.source
+        self.place = (rule.source, rule.at)
         value = rule.branches[0].value
         with self.block("if res is UNDEF:"), self.body(once=False):
             self._bind_arguments(rule)
@@ -157,12 +158,13 @@ class RuleEmitter(TermEmitter):
 
     def _branch(self, rule: ResolvedRule, branch: Branch, target: str, conflict: str) -> None:
         constant = isinstance(branch.value, Const)
+        self.place = (rule.source, branch.at)
         with self.body(once=constant):
             self.context.begin(self, rule, branch)
             self._bind_arguments(rule)
             self.body_of(branch.body)
-            value = self.term(branch.value) if branch.value is not None else "TRUE"
             self.place = (rule.source, branch.at)
+            value = self.term(branch.value) if branch.value is not None else "TRUE"
             self.context.succeed(self, rule, branch, value)
             if constant:
                 self.line(f"{target} = {value}")
@@ -173,9 +175,11 @@ class RuleEmitter(TermEmitter):
         self.line("out = set()")
         for rule in node.rules:
             self.context.source = rule.source
+            self.place = (rule.source, rule.at)
             with self.body(once=False):
                 self.context.begin(self, rule, rule.branches[0])
                 self.body_of(rule.branches[0].body)
+                self.place = (rule.source, rule.at)
                 if rule.key is not None:
                     element = self.term(rule.key)
                     self.context.succeed(self, rule, rule.branches[0], element)
@@ -187,9 +191,11 @@ class RuleEmitter(TermEmitter):
         for rule in node.rules:
             self.context.source = rule.source
             branch = rule.branches[0]
+            self.place = (rule.source, rule.at)
             with self.body(once=False):
                 self.context.begin(self, rule, branch)
                 self.body_of(branch.body)
+                self.place = (rule.source, rule.at)
                 final = rule.key if rule.kind == "set" else branch.value
                 parts = self.terms([*rule.dynamic, *([final] if final is not None else [])])
                 keys, value = parts[: len(rule.dynamic)], parts[-1]

@@ -79,8 +79,8 @@ class Prepared:
     depth: int
     places: dict[str, list[Any]]
     """For each generated module, by file name, the place in Rego of each line."""
-    bodies: list[TracedBody]
-    """The bodies that the code reports on; empty where it is not traced."""
+    bodies: list[TracedBody] | None
+    """The bodies that the code reports on; None where it is not traced."""
 
 
 class Query:
@@ -123,10 +123,11 @@ class Query:
 
     def run(self, st: State, limits: Limits) -> Result:
         """Evaluate with a prepared state."""
+        bodies = self._prepared.bodies
         recorder = None
-        if self._prepared.bodies:
+        if bodies is not None:
             st.memo.extend([UNSET] * (self._prepared.slots - len(st.memo)))
-            recorder = st.trace = Recorder(self._prepared.bodies)
+            recorder = st.trace = Recorder(bodies)
         try:
             value = self._prepared.function(st)
         except RecursionError:
@@ -137,7 +138,7 @@ class Query:
         record = None
         if recorder is not None:
             lines = frozenset(recorder.lines)
-            record = Trace(bodies=tuple(self._prepared.bodies), progress=recorder.progress, lines=lines)
+            record = Trace(bodies=tuple(recorder.bodies), progress=recorder.progress, lines=lines)
         return Result(value=value, prints=tuple(st.prints), steps=limits.steps - st.budget.left, trace=record)
 
     def _located(self, problem: EvaluationError) -> EvaluationError:

@@ -158,7 +158,13 @@ class Gathered:
         self._marks[schedule, person].append(mark)
 
     def shift(self, shift: Shift) -> None:
-        """A shift with its policy and level, as some providers give it. Raises as `turn`."""
+        """A shift with its policy and level, as some providers give it. Raises as `turn`.
+
+        ROTA is not taken from a provider: a rota may have been changed a minute ago, and only the difference of two
+        reads shows that (`rules/provenance`).
+        """
+        if shift.provenance is Provenance.ROTA:
+            shift = replace(shift, provenance=Provenance.UNKNOWN)
         self._take(self._shifts, shift)
 
     def everybody(self) -> list[PersonId]:

@@ -88,15 +88,15 @@ def _between_names(links: Sequence[Link], others: Iterable[SubjectId]) -> Iterat
         subjects = tuple(dict.fromkeys(link.subject for link in problem.links))
         yield LinkFinding(trouble=LinkTrouble.AMBIGUOUS, subjects=subjects, what=problem.why)
     told = {frozenset(link.subject for link in problem.links) for problem in problems}
-    subjects = dict.fromkeys([*(link.subject for link in links), *others])
-    for alike in find_alike(subjects):
+    everybody = dict.fromkeys([*(link.subject for link in links), *others])
+    for alike in find_alike(everybody):
         names = tuple(SubjectId(name) for name in alike.names)
         if alike.kind in _DENIED and frozenset(names) not in told:
             shown = ", ".join(ascii(name) for name in names)
             yield LinkFinding(
                 trouble=LinkTrouble.LOOK_ALIKE, subjects=names, what=f"these look the same to a reader: {shown}"
             )
-    for subject in subjects:
+    for subject in everybody:
         if scripts := mixed_scripts(subject):
             what = f"{subject!a} mixes scripts: {', '.join(sorted(scripts))}"
             yield LinkFinding(trouble=LinkTrouble.MIXED_SCRIPTS, subjects=(subject,), what=what)

@@ -22,6 +22,7 @@ from watchkey.ports import Clock, Source
 from watchkey.rules.gathering import Gathered, refuse_missing
 
 _API: Final = "/api/v0"
+_ROLES: Final = {"primary": 1, "secondary": 2}
 _AWAY: Final = frozenset({"vacation", "unavailable", "shadow"})
 """Roles of people who are not to be paged; they may not be given a level."""
 
@@ -34,8 +35,11 @@ class Config(HttpSourceConfig, frozen=True, kw_only=True, forbid_unknown_fields=
 
     roles: Annotated[
         Mapping[_Name, _Level],
-        Meta(description="Which role is paged at which level; whoever has any other role is not on call."),
-    ] = {"primary": 1, "secondary": 2}
+        Meta(
+            description="Which role is paged at which level; whoever has any other role is not on call. Left out:"
+            " `primary` 1, `secondary` 2."
+        ),
+    ] = msgspec.field(default_factory=lambda: dict(_ROLES))
     teams: Annotated[tuple[_Name, ...], Meta(max_length=500, description="Read these teams only; empty: all.")] = ()
 
 
@@ -78,7 +82,7 @@ class _User(msgspec.Struct, frozen=True):
 async def _read(config: Config, operation: Operation, gathered: Gathered) -> None:
     """Read what refers before what is referred to. A team has a policy and, for each role, a schedule."""
     since, until = gathered.window.since.timestamp(), gathered.window.until.timestamp()
-
+    # An event that ends now is over, whatever the provider's own comparison says.
     asked = (("start__lt", str(int(until))), ("end__gt", str(int(since))))
     events = (await operation.get(f"{_API}/events", asked)).decode(list[_Event])
     teams = (await operation.get(f"{_API}/teams")).decode(list[_Name])

@@ -1,11 +1,23 @@
 """Every series starts at zero and counts what happened."""
 
+from datetime import UTC
+from types import SimpleNamespace
+
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.builders import SOURCE
 from tests.entrypoints.http.house import ASK, House, call
+from tests.fakes.audit import MemoryAudit
+from tests.fakes.clock import DrivenClock
+from tests.fakes.engine import ScriptedEngine
+from tests.fakes.memory import DictMemory
 from watchkey.entrypoints.http.metrics import Metrics
+from watchkey.flows.shadow_policy import ShadowPolicy
+from watchkey.flows.swap_policy import Candidate, SwapPolicy
 from watchkey.model.access import Reason
+from watchkey.ports import PolicyEngine
+from watchkey.rules.policy_change import Change
+from watchkey.stores import memory as rosters
 
 
 def samples(text: bytes) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
@@ -51,3 +63,25 @@ def test_the_buckets_of_the_histogram_add_up(house: House) -> None:
     buckets = [value for (name, _), value in found.items() if name == "watchkey_decision_seconds_bucket"]
     assert buckets == sorted(buckets)
     assert buckets[-1] == 3
+
+
+def test_policies_and_what_stands_beside_them() -> None:
+    async def never(_: str) -> Candidate:
+        raise AssertionError
+
+    audit, memory, clock = MemoryAudit(), DictMemory(), DrivenClock()
+    engines: dict[str, PolicyEngine] = {"own": ScriptedEngine(), "other": ScriptedEngine()}
+    swap = SwapPolicy(engines=engines, prepare=never, audit=audit, memory=memory, clock=clock)
+    swap.problems["own"] = "it does not compile"
+    shadow = ShadowPolicy(shadows={}, engines=engines, audit=audit, zone=UTC)
+    shadow.compared, shadow.dropped, shadow.failed = 5, 1, 1
+    shadow.changes[Change.LOSES] = 2
+    service = SimpleNamespace(
+        rosters=rosters.build(), source_names=(), clock=clock, policies=swap, shadow=shadow, engines=engines
+    )
+    found = samples(Metrics(service).text())  # type: ignore[arg-type]  # as much of a service as figures need
+    assert found["watchkey_policy_kept", (("policy", "own"),)] == 1
+    assert found["watchkey_policy_kept", (("policy", "other"),)] == 0
+    assert found["watchkey_shadow_compared_total", ()] == 5
+    assert found["watchkey_shadow_lost_total", ()] == 2
+    assert found["watchkey_shadow_changes_total", (("change", "loses"),)] == 2

@@ -29,7 +29,13 @@ NAMES = x509.SubjectAlternativeName(
 @cache
 def key(kind: str) -> Any:
     """One key of each kind: rsa, p256, p384, p521, p256k1, ed25519."""
-    curves = {"p256": ec.SECP256R1, "p384": ec.SECP384R1, "p521": ec.SECP521R1, "p256k1": ec.SECP256K1, "leaf": ec.SECP256R1}
+    curves = {
+        "p256": ec.SECP256R1,
+        "p384": ec.SECP384R1,
+        "p521": ec.SECP521R1,
+        "p256k1": ec.SECP256K1,
+        "leaf": ec.SECP256R1,
+    }
     if kind == "rsa":
         return rsa.generate_private_key(65537, 2048)
     return ed25519.Ed25519PrivateKey.generate() if kind == "ed25519" else ec.generate_private_key(curves[kind]())

@@ -26,7 +26,16 @@ def test_line_breaks_do_not_matter():
 
 @pytest.mark.parametrize(
     ("text", "place"),
-    [("foobar", 4), ("Zm9v YmFy", 4), ("Zg==Zg==", 4), ("Zg=a", 2), ("Z===", 1), ("=", 0), ("\u00fc", 0), ("Zm9vYg==x", 8)],
+    [
+        ("foobar", 4),
+        ("Zm9v YmFy", 4),
+        ("Zg==Zg==", 4),
+        ("Zg=a", 2),
+        ("Z===", 1),
+        ("=", 0),
+        ("\u00fc", 0),
+        ("Zm9vYg==x", 8),
+    ],
 )
 def test_errors_name_the_byte(text, place):
     with pytest.raises(BuiltinError, match=f"illegal base64 data at input byte {place}$"):
@@ -49,7 +58,14 @@ def test_pem_blocks():
 
 @pytest.mark.parametrize(
     "text",
-    ["", "x", PEM.replace("END THING", "END OTHER"), PEM.replace("Zm9v", "Zm9"), "x" + PEM, PEM.replace("-----\nZ", "----\nZ")],
+    [
+        "",
+        "x",
+        PEM.replace("END THING", "END OTHER"),
+        PEM.replace("Zm9v", "Zm9"),
+        "x" + PEM,
+        PEM.replace("-----\nZ", "----\nZ"),
+    ],
 )
 def test_what_is_no_block_is_skipped(text):
     assert list(pem_blocks(text)) == []

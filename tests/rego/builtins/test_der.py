@@ -62,7 +62,9 @@ def test_times(tag, content, wanted):
     assert der.only_element(element(tag, content)).time() == wanted
 
 
-@pytest.mark.parametrize("data", [b"", b"\x30", b"\x30\x05a", b"\x30\x80\x00\x00", b"\x30\x81\x05aaaaa", b"\x3f\x81\x01\x00", b"\x04\x01ab"])
+@pytest.mark.parametrize(
+    "data", [b"", b"\x30", b"\x30\x05a", b"\x30\x80\x00\x00", b"\x30\x81\x05aaaaa", b"\x3f\x81\x01\x00", b"\x04\x01ab"]
+)
 def test_what_is_not_one_element(data):
     with pytest.raises(der.MalformedDer):
         der.only_element(data)

@@ -18,7 +18,10 @@ DOCUMENTS = st.recursive(
 
 
 def test_marks_of_html_are_escaped_in_keys_and_texts():
-    assert go_json(rego({"<": "&>\u2028", "a": [1, None, True]})) == '{"\\u003c":"\\u0026\\u003e\\u2028","a":[1,null,true]}'
+    assert (
+        go_json(rego({"<": "&>\u2028", "a": [1, None, True]}))
+        == '{"\\u003c":"\\u0026\\u003e\\u2028","a":[1,null,true]}'
+    )
 
 
 @given(DOCUMENTS)

@@ -6,7 +6,7 @@ import pytest
 
 from tests.rego.builtins.calling import Context, call, rego
 from watchkey.rego.errors import BuiltinError, LimitExceeded
-from watchkey.rego.values import FALSE, TRUE
+from watchkey.rego.values import FALSE, TRUE, Object
 
 SCHEMA = """
 type Query { a: Int b(x: Int!, i: In, e: E): T u: U }
@@ -86,8 +86,8 @@ def test_a_query_of_many_overlaps_ends_in_the_budget():
 
 
 def test_a_deep_tree_is_refused():
-    tree: dict = {"Alias": "a", "Name": "a"}
+    tree = Object({"Alias": "a", "Name": "a"})
     for _ in range(300):
-        tree = {"Alias": "a", "Name": "a", "SelectionSet": [tree]}
+        tree = Object({"Alias": "a", "Name": "a", "SelectionSet": (tree,)})
     with pytest.raises((BuiltinError, LimitExceeded)):
         call("graphql.parse", {"Operations": [{"Operation": "query", "SelectionSet": [tree]}]}, SCHEMA)

@@ -20,14 +20,14 @@ def checked(source: str):
     [
         "type Query {a: Int}",
         "extend type T {a: Int}",
-        "scalar S @specifiedBy(url: \"x\")",
+        'scalar S @specifiedBy(url: "x")',
         "interface N {a: N} type T implements N {a: T}",
         "interface N {a: Int} type T implements N {a(x: Int! = 1): Int!}",
         "input I {a: I b: [I!]!}",
         "directive @d repeatable on OBJECT type T @d @d {a: Int}",
         "directive @skip(if: Boolean!) on FIELD",
         "interface A {a: Int} interface B implements A {a: Int} type T implements A & B {a: Int}",
-        "type T {a: Int @deprecated(reason: \"x\")}",
+        'type T {a: Int @deprecated(reason: "x")}',
     ],
 )
 def test_sound(source):

@@ -83,7 +83,9 @@ def test_where_queries_stop(source, problem):
 
 
 def test_a_schema():
-    found = schema('"d" type A implements B & C { "f" a(x: Int = 1): [S!] @d } union U = | A | B extend type A { b: Int }')
+    found = schema(
+        '"d" type A implements B & C { "f" a(x: Int = 1): [S!] @d } union U = | A | B extend type A { b: Int }'
+    )
     definition = found["Definitions"][0]
     assert (definition["Kind"], definition["Description"], definition["Interfaces"]) == ("OBJECT", "d", ["B", "C"])
     assert definition["Fields"][0]["Arguments"][0]["DefaultValue"]["Raw"] == "1"
@@ -109,7 +111,9 @@ def test_where_schemas_stop(source, problem):
     assert problem in str(caught.value)
 
 
-@pytest.mark.parametrize("source", ["{a" * 5000, "{a(x:" + "[" * 5000, "{a(x:" + "{b:" * 5000, "query($a:" + "[" * 5000])
+@pytest.mark.parametrize(
+    "source", ["{a" * 5000, "{a(x:" + "[" * 5000, "{a(x:" + "{b:" * 5000, "query($a:" + "[" * 5000]
+)
 def test_nesting_is_bounded(source):
     with pytest.raises(LimitExceeded, match="nested deeper"):
         query(source)

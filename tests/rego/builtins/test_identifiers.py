@@ -45,12 +45,16 @@ def test_domain_and_id_of_version_2():
     assert call("uuid.parse", "000003e8-48b9-21ee-b209-325096b39f47")["domain"] == "Domain9"
 
 
-@pytest.mark.parametrize(("octet", "variant"), [("0", "Reserved"), ("c", "Microsoft"), ("e", "Future"), ("b", "RFC4122")])
+@pytest.mark.parametrize(
+    ("octet", "variant"), [("0", "Reserved"), ("c", "Microsoft"), ("e", "Future"), ("b", "RFC4122")]
+)
 def test_variants(octet, variant):
     assert call("uuid.parse", f"00000000-0000-4000-{octet}000-000000000000")["variant"] == variant
 
 
-@pytest.mark.parametrize("text", ["", "x", "00000000-0000-4000-8000-00000000000g", "00000000+0000-4000-8000-000000000000"])
+@pytest.mark.parametrize(
+    "text", ["", "x", "00000000-0000-4000-8000-00000000000g", "00000000+0000-4000-8000-000000000000"]
+)
 def test_what_is_no_uuid_is_undefined(text):
     assert is_undefined(call("uuid.parse", text))
 

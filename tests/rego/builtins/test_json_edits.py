@@ -109,7 +109,9 @@ def test_nothing_left_is_undefined():
 def test_add_then_remove_is_the_same_array(elements, place, value):
     place = min(place, len(elements))
     path = f"/{place}"
-    assert patched(elements, {"op": "add", "path": path, "value": value}, {"op": "remove", "path": path}) == rego(elements)
+    assert patched(elements, {"op": "add", "path": path, "value": value}, {"op": "remove", "path": path}) == rego(
+        elements
+    )
 
 
 def test_growing_by_copies_is_bounded():

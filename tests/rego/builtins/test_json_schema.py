@@ -23,7 +23,9 @@ def test_sets_are_arrays():
     assert call("json.match_schema", {"s": {1, 2}}, {"properties": {"s": {"type": "array", "minItems": 2}}})[1] == ()
 
 
-@pytest.mark.parametrize(("document", "problem"), [("x", "invalid JSON string"), (1, "wrong type, expected string or object")])
+@pytest.mark.parametrize(
+    ("document", "problem"), [("x", "invalid JSON string"), (1, "wrong type, expected string or object")]
+)
 def test_what_is_no_document(document, problem):
     with pytest.raises(BuiltinError, match=problem):
         call("json.match_schema", document, {})

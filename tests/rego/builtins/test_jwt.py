@@ -87,7 +87,8 @@ def test_nesting_is_bounded():
 
 
 @pytest.mark.parametrize(
-    ("kind", "algorithm"), [(kind, f"{family}{bits}") for kind, all_ in KEYS.items() for family in all_ for bits in (256, 384, 512)]
+    ("kind", "algorithm"),
+    [(kind, f"{family}{bits}") for kind, all_ in KEYS.items() for family in all_ for bits in (256, 384, 512)],
 )
 def test_what_is_signed_verifies_and_nothing_else(kind, algorithm):
     signed = call("io.jwt.encode_sign", {"alg": algorithm}, {"a": 1}, web_key(kind))
@@ -252,7 +253,9 @@ def test_signing_refuses(header, payload, key, problem):
 
 
 def test_a_payload_of_another_type_need_not_be_json():
-    assert call("io.jwt.encode_sign_raw", '{"alg":"HS256","typ":"text"}', "x", '{"kty":"oct","k":"AA"}').split(".")[1] == part("x")
+    assert call("io.jwt.encode_sign_raw", '{"alg":"HS256","typ":"text"}', "x", '{"kty":"oct","k":"AA"}').split(".")[
+        1
+    ] == part("x")
 
 
 def test_trying_many_keys_is_paid_for():

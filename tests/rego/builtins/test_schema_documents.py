@@ -7,6 +7,7 @@ import pytest
 from tests.rego.builtins.calling import Context, rego
 from watchkey.rego.builtins.schema_documents import SchemaError, compile_schema
 from watchkey.rego.errors import LimitExceeded
+from watchkey.rego.values import Object
 
 DRAFT_4 = {"$schema": "http://json-schema.org/draft-04/schema#"}
 
@@ -19,7 +20,10 @@ def compiled(document, **limits):
     ("document", "problem"),
     [
         ([], "schema is invalid"),
-        ({"type": "foo"}, r"given: /foo/ Expected valid values are:\[array boolean integer number null object string\]"),
+        (
+            {"type": "foo"},
+            r"given: /foo/ Expected valid values are:\[array boolean integer number null object string\]",
+        ),
         ({"type": 1}, "Invalid type. Expected: type, given: string/Array Of Strings"),
         ({"type": ["string", "string"]}, "string type is duplicated"),
         ({"properties": 1}, "Properties must be of type object"),
@@ -70,9 +74,9 @@ def test_booleans_are_schemas():
 
 
 def test_nesting_and_size_are_bounded():
-    deep: dict = {}
+    deep = Object()
     for _ in range(500):
-        deep = {"not": deep}
+        deep = Object({"not": deep})
     with pytest.raises(SchemaError, match="nested too deeply"):
         compiled(deep)
     with pytest.raises(LimitExceeded):

@@ -53,7 +53,9 @@ def test_one_finding(schema, good, bad, finding):
 
 
 def test_the_nearest_alternative_is_explained():
-    schema = {"anyOf": [{"type": "string"}, {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]}]}
+    schema = {
+        "anyOf": [{"type": "string"}, {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]}]
+    }
     kinds = [kind for kind, _ in findings(schema, {"a": 1})]
     assert kinds == ["number_any_of", "invalid_type"]
     assert "given: integer" in findings(schema, {"a": 1})[1][1]
@@ -78,7 +80,10 @@ def test_conditions():
 
 
 def test_property_names_and_patterns():
-    assert [kind for kind, _ in findings({"propertyNames": {"pattern": "^a"}}, {"b": 1})] == ["invalid_property_name", "pattern"]
+    assert [kind for kind, _ in findings({"propertyNames": {"pattern": "^a"}}, {"b": 1})] == [
+        "invalid_property_name",
+        "pattern",
+    ]
     assert findings({"patternProperties": {"^x": {"type": "string"}}, "additionalProperties": False}, {"xa": "s"}) == []
 
 

@@ -54,7 +54,9 @@ def test_braces_in_quotes_do_not_end_an_action():
     assert main('{{"}}"}}')[0].pipeline.commands == ((Operand("}}", is_literal=True),),)
 
 
-@pytest.mark.parametrize("source", ["{{.a", "{{$x}}", "{{if .a}}{{$y := 1}}{{end}}{{$y}}", "{{else}}", "{{.a..b}}", "{{(1}}", "{{|1}}"])
+@pytest.mark.parametrize(
+    "source", ["{{.a", "{{$x}}", "{{if .a}}{{$y := 1}}{{end}}{{$y}}", "{{else}}", "{{.a..b}}", "{{(1}}", "{{|1}}"]
+)
 def test_what_is_no_template(source):
     with pytest.raises(BuiltinError, match="template: template:"):
         main(source)

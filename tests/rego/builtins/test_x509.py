@@ -98,7 +98,9 @@ def test_a_damaged_certificate_is_read_or_refused(data):
 
 
 def test_requests():
-    builder = x509.CertificateSigningRequestBuilder().subject_name(making.name("want")).add_extension(making.NAMES, False)
+    builder = (
+        x509.CertificateSigningRequestBuilder().subject_name(making.name("want")).add_extension(making.NAMES, False)
+    )
     request = parse_request(builder.sign(making.key("rsa"), hashes.SHA256()).public_bytes(Encoding.DER))
     assert request["Subject"]["CommonName"] == "want"
     assert request["DNSNames"] == ("db.example.com", "*.w.example.com")

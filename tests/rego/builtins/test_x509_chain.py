@@ -102,7 +102,9 @@ def test_names_that_the_leaf_has(name):
     assert chain(making.root(), making.intermediate(), making.leaf(), name=name)
 
 
-@pytest.mark.parametrize("name", ["example.com", "w.example.com", "a.b.w.example.com", "10.1.2.4", "leaf", "db..example.com"])
+@pytest.mark.parametrize(
+    "name", ["example.com", "w.example.com", "a.b.w.example.com", "10.1.2.4", "leaf", "db..example.com"]
+)
 def test_names_that_the_leaf_does_not_have(name):
     with pytest.raises(NotTrusted):
         chain(making.root(), making.intermediate(), making.leaf(), name=name)

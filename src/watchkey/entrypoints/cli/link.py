@@ -95,7 +95,7 @@ def list_(ctx: click.Context, globals_: Globals, *, as_json: bool) -> None:
 @json_option
 @pass_globals
 @click.pass_context
-def propose(  # noqa: PLR0913 -- one argument an option
+def propose(
     ctx: click.Context,
     globals_: Globals,
     subjects: tuple[str, ...],
@@ -130,7 +130,7 @@ def propose(  # noqa: PLR0913 -- one argument an option
 @_MEMORY
 @pass_globals
 @click.pass_context
-def confirm(  # noqa: PLR0913 -- one argument an option
+def confirm(
     ctx: click.Context,
     globals_: Globals,
     subject: str,

@@ -1,7 +1,7 @@
 """`watchkey serve`: the service in the foreground, as a process manager or a container wants it."""
 
-import contextlib
 import asyncio
+import contextlib
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -30,7 +30,7 @@ from watchkey.settings import Settings, find, load_settings
 @click.option("--port", type=click.IntRange(0, 65535), help="Listen on this port instead of the configured one.")
 @pass_globals
 def serve(globals_: Globals, *, port: int | None) -> None:
-    """Answer over HTTP until SIGTERM or Ctrl-C.
+    """Answer over HTTP until SIGTERM or Ctrl-C. A policy's changed files are taken over; SIGHUP looks at them at once.
 
     Progress goes to standard output, events as JSON lines to standard error. Exit code 0 after an orderly end, 2 for a
     configuration that cannot be served, 3 when something it needs is not to be had (the port, the audit log).

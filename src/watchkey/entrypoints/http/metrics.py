@@ -10,6 +10,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from watchkey import __version__
+from watchkey.flows.shadow_policy import ShadowPolicy
+from watchkey.flows.swap_policy import SwapPolicy
 from watchkey.model.access import Decision, Reason
 from watchkey.model.ids import SourceName
 from watchkey.ports import Clock, RosterStore
@@ -112,6 +114,7 @@ class Metrics(Collector):
         )
         yield from self._collect_connections()
         yield from self._collect_sources()
+        yield from self._collect_policies()
 
     def _collect_decisions(self) -> Iterator[Metric]:
         decisions = CounterMetricFamily(
@@ -141,6 +144,34 @@ class Metrics(Collector):
             "Requests that took too long to arrive, to answer or to be read.",
             connected.timed_out if connected else 0,
         )
+
+    def _collect_policies(self) -> Iterator[Metric]:
+        """Policies that are not what their files say, and what the policies beside would have said."""
+        swap: SwapPolicy | None = getattr(self._service, "policies", None)  # tests wire services without them
+        shadow: ShadowPolicy | None = getattr(self._service, "shadow", None)
+        if swap is not None:
+            kept = GaugeMetricFamily(
+                "watchkey_policy_kept", "1 when a changed policy could not be taken over.", labels=["policy"]
+            )
+            for name in self._service_policies():
+                kept.add_metric([name], float(name in swap.problems))
+            yield kept
+        if shadow is not None:
+            yield CounterMetricFamily(
+                "watchkey_shadow_compared", "Decisions compared with the policy beside.", shadow.compared
+            )
+            yield CounterMetricFamily(
+                "watchkey_shadow_lost", "Decisions that were not compared.", shadow.dropped + shadow.failed
+            )
+            changes = CounterMetricFamily(
+                "watchkey_shadow_changes", "What the policy beside would have changed.", labels=["change"]
+            )
+            for change, number in shadow.changes.items():
+                changes.add_metric([change.value], number)
+            yield changes
+
+    def _service_policies(self) -> Iterator[str]:
+        yield from getattr(self._service, "engines", ())
 
     def _collect_sources(self) -> Iterator[Metric]:
         webhooks = CounterMetricFamily(

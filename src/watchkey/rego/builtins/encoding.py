@@ -39,7 +39,11 @@ _HTML: Final = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\
 @builtin("json.marshal", (ANY,), STRING, operands=((),), context=True)
 def json_marshal(ctx: CallContext, value: Any) -> str:
     """JSON text without blanks, as Go writes it: ``<``, ``>`` and ``&`` are escaped."""
-    return _announced(ctx, json_text(value).translate(_HTML))
+    return _announced(ctx, _escaped(value))
+
+
+def _escaped(value: Any) -> str:
+    return json_text(value).translate(_HTML)
 
 
 def _announced(ctx: CallContext, text: str) -> str:
@@ -75,7 +79,7 @@ def json_marshal_with_options(ctx: CallContext, value: Any, options: Object) -> 
         return json_marshal(ctx, value)
     lines: list[str] = []
     _pretty(value, indent, prefix, lines, 0)
-    return _announced(ctx, "".join(lines).translate(_HTML))
+    return _announced(ctx, "".join(lines))
 
 
 def _check_option(key: str, option: Any, kind: type, name: str) -> None:
@@ -89,12 +93,12 @@ def _pretty(value: Any, indent: str, prefix: str, out: list[str], level: int) ->
         out.append(prefix)
     elements: list[tuple[str, Any]]
     if type(value) is Object:
-        elements, brackets = [(f"{json_text(key)}: ", item) for key, item in text_pairs(value)], "{}"
+        elements, brackets = [(f"{_escaped(key)}: ", item) for key, item in text_pairs(value)], "{}"
     elif type(value) is tuple or hasattr(value, "ordered"):
         listed = value if type(value) is tuple else value.ordered()
         elements, brackets = [("", item) for item in listed], "[]"
     else:
-        out.append(json_text(value))
+        out.append(_escaped(value))
         return
     if not elements:
         out.append(brackets)

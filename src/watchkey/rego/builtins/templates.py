@@ -286,9 +286,11 @@ class _Run:
         if pipeline is None:
             raise BuiltinError("missing value for range")
         found = self._commands(pipeline, dot, variables)
-        pairs = list(_pairs(found))
         held = len(variables)
-        for key, item in pairs:
+        ran = False
+        for key, item in _pairs(found):
+            ran = True
+            self._ctx.spend(1)
             named = (item,) if len(pipeline.names) == 1 else (key, item)
             if pipeline.declares:
                 variables.extend(zip(pipeline.names, named, strict=False))
@@ -303,7 +305,7 @@ class _Run:
                 pass
             finally:
                 del variables[held:]
-        if not pairs:
+        if not ran:
             self._nodes(node.otherwise, dot, variables)
 
     def _pipeline(self, pipeline: Pipeline, dot: Any, variables: list[tuple[str, Any]]) -> Any:
