@@ -403,7 +403,7 @@ async def open_desk(settings: Settings, *, window: timedelta | None = None) -> D
 class _Forgetful:
     """The memory of a desk."""
 
-    async def keep(self, held: HeldRoster, sightings: Sightings) -> None:
+    async def keep(self, held: HeldRoster, sightings: Sightings, *, age: timedelta = timedelta(0)) -> None:
         """Keep nothing."""
 
 

@@ -11,7 +11,7 @@ NOW = datetime(2026, 7, 1, 12, 0, tzinfo=UTC)
 WINDOW = timedelta(hours=24)
 CANARY = "canary-5e11ab"
 """The credential of every case; it must never show."""
-REQUEST_TIMEOUT = timedelta(seconds=0.05)
+REQUEST_TIMEOUT = timedelta(seconds=0.15)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

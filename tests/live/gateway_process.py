@@ -1,5 +1,6 @@
 """A gateway in a process of its own, for what must not share ours: kill -9 and the benchmarks."""
 
+import gc
 import os
 import subprocess
 import sys
@@ -58,6 +59,7 @@ class GatewayProcess:
 
 def main(arguments: Sequence[str]) -> None:
     folder, port, trace, ttl = arguments
+    gc.set_threshold(20_000, 50, 100)  # as the service does
     server = PostgresServer.at(Path(folder), int(port))
     with tempfile.TemporaryDirectory() as scratch:
         house = LiveHouse(server, Path(scratch), trace=Trace(trace), rules=MANY, sessions_per_lease_max=3000)

@@ -8,11 +8,9 @@ import pytest
 
 from tests.contracts.answers import json
 from tests.contracts.vendors.goalert import WORLD, build, reply
-from tests.fakes.hasty_clock import HastyClock
-from tests.sources.reading import NAME, facts, read
+from tests.sources.reading import facts, read
 from watchkey.model.errors import Malformed, Refused
 from watchkey.model.oncall import Roster
-from watchkey.model.secret import Secret
 from watchkey.sources import goalert
 
 
@@ -58,8 +56,3 @@ def test_a_list_that_goes_on_without_moving_is_malformed() -> None:
 def test_errors_in_an_answer_refuse_it() -> None:
     with pytest.raises(Refused, match="GraphQL error"):
         read(build, lambda _: json({"data": None, "errors": [{"message": "access denied"}]}))
-
-
-def test_it_runs_on_a_host_of_ones_own() -> None:
-    with pytest.raises(Refused, match="set base_url"):
-        goalert.build(goalert.Config(token=Secret("t")), name=NAME, clock=HastyClock())

@@ -86,9 +86,9 @@ def test_a_time_without_a_zone_is_in_the_configured_one_and_a_duration_is_an_end
 
 
 def test_a_zone_that_the_feed_defines_itself_is_known() -> None:
-    zone = "\r\n".join(
-        ["BEGIN:VTIMEZONE", "TZID:Our own", "BEGIN:STANDARD", "DTSTART:19700101T000000"]
-        + ["TZOFFSETFROM:+0300", "TZOFFSETTO:+0300", "TZNAME:OWN", "END:STANDARD", "END:VTIMEZONE"]
+    zone = (
+        "BEGIN:VTIMEZONE\r\nTZID:Our own\r\nBEGIN:STANDARD\r\nDTSTART:19700101T000000\r\nTZOFFSETFROM:+0300\r\n"
+        "TZOFFSETTO:+0300\r\nTZNAME:OWN\r\nEND:STANDARD\r\nEND:VTIMEZONE"
     )
     own = event("One", ";TZID=Our own:20260701T100000", ";TZID=Our own:20260701T190000")
     assert spans(fetched(zone, own)) == [("one", "01 07", "01 16")]

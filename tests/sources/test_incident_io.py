@@ -40,6 +40,10 @@ def test_behind_a_branch_nobody_knows_the_level() -> None:
     assert found == {("U3", 1), ("U1", None), ("U2", None), ("U4", None)}
 
 
+def test_what_follows_a_branch_has_no_level_either() -> None:
+    assert levels(level(DIRECT), branch([], []), level(DIRECT | {"id": "U4"})) == {("U3", 1), ("U4", None)}
+
+
 def test_waits_repeats_and_channels_are_no_levels() -> None:
     channel = {"id": "C", "type": "notify_channel", "notify_channel": {"targets": []}}
     pause = {"id": "D", "type": "delay", "delay": {"delay_seconds": 300}}

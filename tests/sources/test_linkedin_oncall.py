@@ -59,11 +59,6 @@ def test_whoever_is_away_cannot_be_given_a_level() -> None:
         linkedin_oncall.build(config, name=NAME, clock=HastyClock())
 
 
-def test_it_runs_on_a_host_of_ones_own() -> None:
-    with pytest.raises(Refused, match="set base_url"):
-        linkedin_oncall.build(linkedin_oncall.Config(), name=NAME, clock=HastyClock())
-
-
 def test_a_deactivated_user_stays_in_events_and_is_inactive() -> None:
     roster, _ = fetched(users=[user("one", 0), user("two")])
     assert {p.id: p.active for p in roster.people} == {"one": False, "two": True, "three": False}

@@ -6,6 +6,7 @@ of shift was first seen. What comes back is as old as its last read; a clock tha
 
 import asyncio
 from base64 import b64decode, b64encode
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -22,6 +23,9 @@ from watchkey.rules.roster import RosterIndex, index_roster
 SIGHTINGS_EVERY: Final = timedelta(minutes=10)
 """First sightings move with the look-ahead on each read. What is lost of them in a crash lies at its far end, where it
 is seen again long before it matters; what came at short notice changed the roster and was kept with it."""
+
+LARGE: Final = 2_000
+"""Shifts from which on encoding would hold up everybody who asks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,20 +53,20 @@ class KeepRoster:
         self._clock = clock
         self._kept: dict[SourceName, tuple[int, datetime]] = {}
 
-    async def keep(self, held: HeldRoster, sightings: Sightings) -> None:
-        """Keep a roster that was just confirmed. Raises `Unavailable` when the disk fails."""
+    async def keep(self, held: HeldRoster, sightings: Sightings, *, age: timedelta = timedelta(0)) -> None:
+        """Keep a roster that a complete read has confirmed so long ago. Raises `Unavailable` when the disk fails."""
         name, now = held.index.source, self._clock.now()
         revision, sighted_at = self._kept.get(name, (-1, now))
         if revision != held.revision:
-            content = await asyncio.to_thread(msgspec.json.encode, held.index.roster)
+            content = await _encoded(held, msgspec.json.encode, held.index.roster)
             await self._memory.keep_roster(
                 RosterRevision(source=name, revision=held.revision, at=now, digest=held.index.digest), content
             )
         if revision != held.revision or now - sighted_at >= SIGHTINGS_EVERY:
-            dumped = await asyncio.to_thread(dump_sightings, sightings)
+            dumped = await _encoded(held, dump_sightings, sightings)
             await self._memory.remember(f"sightings/{name}", b64encode(dumped).decode())
             sighted_at = now
-        await self._memory.remember(f"roster/{name}", _Note(revision=held.revision, read_at=now))
+        await self._memory.remember(f"roster/{name}", _Note(revision=held.revision, read_at=now - age))
         self._kept[name] = (held.revision, sighted_at)
 
     def restore(self, name: SourceName) -> Restored | None:
@@ -92,6 +96,13 @@ def stored_roster(content: bytes, name: SourceName) -> Roster:
         raise Malformed(f"what was kept of the roster of {name} cannot be read: {error}") from error
     roster: Roster = _read(value, Roster, name)
     return roster
+
+
+async def _encoded(held: HeldRoster, encode: Callable[[Any], bytes], value: Any) -> bytes:
+    """Encode in a thread when the roster is large: on a hundred thousand people it takes half a second."""
+    if len(held.index.roster.shifts) < LARGE:
+        return encode(value)
+    return await asyncio.to_thread(encode, value)
 
 
 def _read(value: Any, kind: type[Any], name: SourceName) -> Any:

@@ -7,23 +7,30 @@ not stop a roster from being taken over, since a newer roster may be the one tha
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Final, Protocol
+from typing import Final, ParamSpec, Protocol, TypeVar
 
-from watchkey.model.audit import AuditEvent, RosterHeld, RosterSwapped
-from watchkey.model.errors import PortError, Unavailable
-from watchkey.model.ids import SourceName
+from watchkey.model.audit import AuditEvent, Noted, RosterHeld, RosterSwapped
+from watchkey.model.errors import PortError, Refused, Unavailable
+from watchkey.model.ids import CallerId, SourceName
 from watchkey.model.oncall import Roster
 from watchkey.ports import AuditLog, Clock, HeldRoster, RosterStore, Source
+from watchkey.rules.confirmation import Confirmation, apply_confirmations
 from watchkey.rules.provenance import Sightings, grade_by_sight
-from watchkey.rules.roster import GuardLimits, Hold, RosterChange, RosterIndex, index_roster, shrink_guard
+from watchkey.rules.roster import GuardLimits, Hold, RosterChange, RosterIndex, diff, index_roster, shrink_guard
 
 log = logging.getLogger("watchkey.sync_roster")
 
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
 HINT_GAP: Final = 1.0
 """Seconds between two reads that hints may cause; more hints in between cause one."""
+
+LARGE: Final = 2_000
+"""From so many shifts on, indexing and comparing rosters is done beside the event loop: decisions must not wait."""
 
 BACKOFF_FIRST: Final = 2.0
 BACKOFF_MAX: Final = 60.0
@@ -33,8 +40,8 @@ BACKOFF_MAX: Final = 60.0
 class RosterMemory(Protocol):
     """What is kept over a restart: the last roster taken over, and when each shift was first seen."""
 
-    async def keep(self, held: HeldRoster, sightings: Sightings) -> None:
-        """Keep both; `Unavailable` when they cannot be kept."""
+    async def keep(self, held: HeldRoster, sightings: Sightings, *, age: timedelta = timedelta(0)) -> None:
+        """Keep both; `age` is that of the last complete read. `Unavailable` when they cannot be kept."""
         ...
 
 
@@ -54,6 +61,15 @@ class NotSynced:
     retry_after: float | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Waiting:
+    """A complete read that the guard holds back, and that an operator may let in."""
+
+    index: RosterIndex
+    sightings: Sightings
+    read_at: float
+
+
 @dataclass(slots=True)
 class _Progress:
     """What one source's loop carries from read to read."""
@@ -62,6 +78,9 @@ class _Progress:
     wake: asyncio.Event
     sightings: Sightings | None
     pending: RosterIndex | None = None
+    waiting: _Waiting | None = None
+    swapping: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held while a roster is made from the one before, so that none is made from one that is replaced meanwhile."""
     last_error: str | None = None
     failures: int = 0
 
@@ -81,6 +100,7 @@ class SyncRoster:
         limits: GuardLimits,
         window: timedelta,
         poll_every: timedelta,
+        confirmed: Mapping[SourceName, Sequence[Confirmation]] | None = None,
     ) -> None:
         self._clock = clock
         self._rosters = rosters
@@ -89,6 +109,7 @@ class SyncRoster:
         self._limits = limits
         self._window = window
         self._poll_every = poll_every.total_seconds()
+        self._confirmed = {} if confirmed is None else confirmed
         self._progress = {
             source.name: _Progress(source=source, wake=asyncio.Event(), sightings=sightings.get(source.name))
             for source in sources
@@ -126,6 +147,53 @@ class SyncRoster:
             progress.last_error, progress.failures = None, 0
         return outcome
 
+    async def regrade(self, name: SourceName) -> bool:
+        """Grade the present roster anew, by what has been confirmed since; whether that changed it. Reads nothing."""
+        progress = self._progress[name]
+        async with progress.swapping:
+            before = self._rosters.held().get(name)
+            if before is None:
+                return False
+            roster = apply_confirmations(before.index.roster, self._confirmed.get(name, ()))
+            if roster is before.index.roster:
+                return False
+            index = await _beside(roster, index_roster, roster)
+            change = await _beside(roster, diff, before.index, index, self._clock.now())
+            held = self._rosters.swap(index, read_at=before.read_at)
+            self._tell(name, change)
+            await self._record(_swapped(held, change, self._clock))
+            age = timedelta(seconds=max(0.0, self._clock.monotonic() - before.read_at))
+            await self._keep(held, progress.sightings or Sightings(), age)
+            return True
+
+    def waiting(self, name: SourceName) -> str | None:
+        """The digest of a read that the guard holds back; None when none is."""
+        progress = self._progress.get(name)
+        return None if progress is None or progress.waiting is None else progress.waiting.index.digest
+
+    async def accept(self, name: SourceName, *, caller: CallerId, digest: str | None = None) -> Synced:
+        """Let in the read that the guard holds back: an operator says that so many really are gone.
+
+        With `digest`, only if it is that one. Recorded before it counts. Raises `Refused` when there is nothing to
+        accept, `Unavailable` when the word cannot be recorded.
+        """
+        progress = self._progress.get(name)
+        if progress is None:
+            raise Refused(f"there is no source {name}; there is {', '.join(self._progress) or 'none'}")
+        async with progress.swapping:
+            waiting, before = progress.waiting, self._rosters.held().get(name)
+            if waiting is None or before is None:
+                raise Refused(f"no read of {name} is held back")
+            if digest not in (None, waiting.index.digest):
+                raise Refused(f"the read of {name} that is held back is another one by now: {waiting.index.digest}")
+            now = self._clock.now()
+            change = await _beside(before.index.roster, diff, before.index, waiting.index, now)
+            fields = {"source": name, "digest": waiting.index.digest, "vanished": len(change.vanished)}
+            await self._audit.append(Noted(at=now, what="roster.accepted", caller=caller, fields=fields))
+            held = await self._swap(progress, waiting, change)
+        progress.last_error, progress.failures = None, 0
+        return Synced(held=held, change=change)
+
     async def run(self) -> None:
         """Keep every source read until cancelled."""
         async with asyncio.TaskGroup() as group:
@@ -135,22 +203,35 @@ class SyncRoster:
     # --- inside ----------------------------------------------------------------------------------------------------
 
     async def _take_over(self, progress: _Progress, roster: Roster) -> Synced | NotSynced:
+        name, read_at = progress.source.name, self._clock.monotonic()
+        async with progress.swapping:
+            before = self._rosters.held().get(name)
+            now = self._clock.now()
+            graded, sightings = await _beside(roster, grade_by_sight, roster, progress.sightings, now)
+            graded = apply_confirmations(graded, self._confirmed.get(name, ()))
+            index = await _beside(roster, index_roster, graded)
+            previous = None if before is None else before.index
+            verdict = await _beside(roster, shrink_guard, previous, index, progress.pending, now, self._limits)
+            waiting = _Waiting(index=index, sightings=sightings, read_at=read_at)
+            if isinstance(verdict, Hold):
+                progress.pending = verdict.pending
+                # A clock that is wrong is for the clock's keeper to set right, and no operator's word helps.
+                is_believable = abs(roster.clock_skew) <= self._limits.skew_max
+                progress.waiting = waiting if is_believable else None
+                return NotSynced(why=verdict.why)
+            return Synced(held=await self._swap(progress, waiting, verdict.change), change=verdict.change)
+
+    async def _swap(self, progress: _Progress, new: _Waiting, change: RosterChange) -> HeldRoster:
         name = progress.source.name
         before = self._rosters.held().get(name)
-        roster, sightings = grade_by_sight(roster, progress.sightings, self._clock.now())
-        index = index_roster(roster)
-        previous = None if before is None else before.index
-        verdict = shrink_guard(previous, index, progress.pending, self._clock.now(), self._limits)
-        if isinstance(verdict, Hold):
-            progress.pending = verdict.pending
-            return NotSynced(why=verdict.why)
-        progress.pending, progress.sightings = None, sightings
-        held = self._rosters.swap(index, read_at=self._clock.monotonic())
+        progress.pending, progress.waiting, progress.sightings = None, None, new.sightings
+        held = self._rosters.swap(new.index, read_at=new.read_at)
         if before is None or before.revision != held.revision:
-            self._tell(name, verdict.change)
-            await self._record(_swapped(held, verdict.change, self._clock))
-        await self._keep(held, sightings)
-        return Synced(held=held, change=verdict.change)
+            self._tell(name, change)
+            await self._record(_swapped(held, change, self._clock))
+        age = timedelta(seconds=max(0.0, self._clock.monotonic() - new.read_at))
+        await self._keep(held, new.sightings, age)
+        return held
 
     def _tell(self, name: SourceName, change: RosterChange) -> None:
         for listener in self.listeners:
@@ -162,9 +243,9 @@ class SyncRoster:
         except PortError as error:
             log.error("audit.unavailable", extra={"error": str(error)})  # noqa: TRY400  # the text says it all
 
-    async def _keep(self, held: HeldRoster, sightings: Sightings) -> None:
+    async def _keep(self, held: HeldRoster, sightings: Sightings, age: timedelta) -> None:
         try:
-            await self._memory.keep(held, sightings)
+            await self._memory.keep(held, sightings, age=age)
         except PortError as error:
             log.warning("roster.not_kept", extra={"source": held.index.source, "error": str(error)})
 
@@ -179,6 +260,7 @@ class SyncRoster:
 
     async def _keep_reading(self, name: SourceName) -> None:
         progress = self._progress[name]
+        await self.regrade(name)  # what an earlier run left may have been confirmed since it was kept
         while True:
             progress.wake.clear()
             outcome = await self.sync(name)
@@ -204,6 +286,13 @@ class SyncRoster:
         finally:
             for task in waiting:
                 task.cancel()
+
+
+async def _beside(roster: Roster, work: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
+    """Do the work in a thread when the roster is large: on a hundred thousand people it takes seconds."""
+    if len(roster.shifts) < LARGE:
+        return work(*args, **kwargs)
+    return await asyncio.to_thread(work, *args, **kwargs)
 
 
 def _swapped(held: HeldRoster, change: RosterChange, clock: Clock) -> RosterSwapped:

@@ -12,7 +12,8 @@ from watchkey.rego.codegen_context import Context
 from watchkey.rego.codegen_terms import TermEmitter
 from watchkey.rego.errors import RegoError, RegoErrors
 from watchkey.rego.program import RuleNode, branch_terms, walk_terms
-from watchkey.rego.resolve import Branch, ResolvedRule
+from watchkey.rego.resolve import Branch, ResolvedRule, dotted
+from watchkey.rego.rule_index import RuleIndex, rule_index
 from watchkey.rego.safety import closure_bodies
 from watchkey.rego.values import COLLECTION_TYPES, FALSE, PLAIN_TYPES, TRUE, UNDEFINED, Boolean, Object, Set, from_json
 
@@ -104,6 +105,15 @@ class RuleEmitter(TermEmitter):
 
     def _clauses(self, node: RuleNode, conflict: str) -> None:
         """All rules of a name, their values compared where they may differ; then the default."""
+        index = None if self.context.traced else rule_index(node)
+        if index is not None:
+            self._indexed(node, index, conflict)
+        else:
+            self._one_after_the_other(node, conflict)
+        if node.default is not None:
+            self._default(node.default)
+
+    def _one_after_the_other(self, node: RuleNode, conflict: str) -> None:
         same = self._same_value(node.rules)
         for index, rule in enumerate(node.rules):
             self.context.source = rule.source
@@ -117,8 +127,50 @@ class RuleEmitter(TermEmitter):
                 self._clause(rule, "c", conflict)
                 with self.block("if c is not UNDEF:"):
                     self._keep("res", "c", rule, conflict)
-        if node.default is not None:
-            self._default(node.default)
+
+    def _indexed(self, node: RuleNode, index: RuleIndex, conflict: str) -> None:
+        """Try only the rules whose constant fits; each has a function of its own, written beforehand."""
+        self.line(f"for clause in {self._candidates(node, index)}:")
+        with self.indented():
+            args = "".join(f", a{position}" for position in range(node.arity))
+            self.line(f"c = clause(st{args})")
+            with self.block("if c is not UNDEF:"):
+                self._keep("res", "c", node.rules[0], conflict)
+                if self._same_value(node.rules):
+                    self.line("break")
+
+    def _candidates(self, node: RuleNode, index: RuleIndex) -> str:
+        """Text for the functions to try, once the value to look up is at hand."""
+        kind, where = index.key
+        if kind == "argument":
+            found = f"a{where}"
+        elif isinstance(where, tuple):
+            slot = self.context.input_slot(where)
+            found = self.set(f"{self.memo}[{slot}]")
+            self.line(f"if {found} is UNSET: {found} = i{slot}(st)")
+        name = _index_name(node)
+        return f"({name}.get({found}, {name}_rest) if type({found}) in PLAIN else {name}_rest)"
+
+    def clauses(self, node: RuleNode) -> None:
+        """The functions of rules that are found by an index, and the index."""
+        index = None if self.context.traced else rule_index(node)
+        if index is None or node.every_rule()[0].kind == "set":
+            return
+        name = _index_name(node)
+        conflict = "function_conflict" if node.function else "conflict"
+        args = "".join(f", a{position}" for position in range(node.arity))
+        for at, rule in enumerate(node.rules):
+            self.context.source = rule.source
+            with self.function(f"{name}_{at}(st{args})"):
+                self.st, self.memo = "st", "M"
+                self.line("M = st.memo")
+                self.line("res = UNDEF")
+                self._clause(rule, "res", conflict)
+                self.line("return res")
+        self.line(f"{name}_rest = ({''.join(f'{name}_{at}, ' for at in index.rest)})")
+        self.line(f"{name} = {{}}")
+        for constant, found in index.table.items():
+            self.line(f"{name}[{self.unit.constant(constant)}] = ({''.join(f'{name}_{at}, ' for at in found)})")
 
     def _default(self, rule: ResolvedRule) -> None:
         self.context.source = rule.source
@@ -254,6 +306,11 @@ class RuleEmitter(TermEmitter):
                 self.line("return v")
 
 
+def _index_name(node: RuleNode) -> str:
+    """The global name of a node's index: its path, as far as Python can name it."""
+    return "x_" + "".join(c if c.isascii() and c.isalnum() else f"_{ord(c):x}_" for c in dotted(node.path))
+
+
 def is_pattern(term: Term) -> bool:
     """Whether an argument of a head can be matched without evaluating anything."""
     if isinstance(term, Array):
@@ -285,8 +342,10 @@ def generate(context: Context) -> dict[str, Any]:
     emitter = RuleEmitter(context)
     for node in context.program.root.descend():
         if node.document:
+            emitter.clauses(node)
             emitter.document(node)
     for name, node in context.user_functions.items():
+        emitter.clauses(node)
         emitter.user_function(name, node)
     emitter.inputs()
     for node in context.program.root.descend():

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from watchkey.rego.ast import Call, Comprehension, Expr, Template, Term
 from watchkey.rego.builtins import Builtin
-from watchkey.rego.emit import Unit
+from watchkey.rego.emit import Emitter, Unit
 from watchkey.rego.metadata import Metadata
 from watchkey.rego.program import Program, RuleNode
 from watchkey.rego.resolve import Branch, ResolvedRule, dotted
@@ -18,13 +18,14 @@ from watchkey.rego.values import FALSE, Object
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from watchkey.rego.codegen_terms import TermEmitter
 
 _BOOLEAN_FREE = frozenset({"count", "plus", "minus", "mul", "div", "rem"})
 
 
 class Context:
     """Functions, slots and places that generated code refers to by name."""
+
+    traced = False
 
     def __init__(self, program: Program, builtins: dict[str, Builtin], mocked: frozenset[str]) -> None:
         self.program = program
@@ -139,36 +140,36 @@ class Context:
 
     # --- hooks that the tracing generator overrides ------------------------------------------------------------------
 
-    def begin(self, emitter: TermEmitter, rule: ResolvedRule, branch: Branch) -> None:  # noqa: ARG002 - for the tracing context
+    def begin(self, emitter: Emitter, rule: ResolvedRule, branch: Branch) -> None:  # noqa: ARG002 - for the tracing context
         """Called at the start of each body of a rule."""
         self.rule = rule
 
-    def succeed(self, emitter: TermEmitter, rule: ResolvedRule, branch: Branch, value: str) -> None:
+    def succeed(self, emitter: Emitter, rule: ResolvedRule, branch: Branch, value: str) -> None:
         """Called where a body of a rule holds."""
 
-    def reach(self, emitter: TermEmitter, expr: Expr) -> Any:  # noqa: ARG002 - for the tracing context
+    def reach(self, emitter: Emitter, expr: Expr) -> Any:  # noqa: ARG002 - for the tracing context
         """Called before each expression; what it gives is handed to `leave` after the expression."""
         return None
 
     def leave(self, saved: Any) -> None:
         """Called after each expression."""
 
-    def look(self, emitter: TermEmitter, term: Term) -> None:
+    def look(self, emitter: Emitter, term: Term) -> None:
         """Called before a reference or call is evaluated."""
 
-    def found(self, emitter: TermEmitter) -> None:
+    def found(self, emitter: Emitter) -> None:
         """Called after a reference or call was evaluated."""
 
-    def compare(self, emitter: TermEmitter, condition: str, call: Call, args: list[str]) -> None:  # noqa: ARG002 - for the tracing context
+    def compare(self, emitter: Emitter, condition: str, call: Call, args: list[str]) -> None:  # noqa: ARG002 - for the tracing context
         """A comparison that must hold."""
         emitter.fail_if(f"not ({condition})" if not condition.startswith("(") else f"not {condition}")
 
-    def hold(self, emitter: TermEmitter, value: str, term: Term) -> None:
+    def hold(self, emitter: Emitter, value: str, term: Term) -> None:
         """A value that must not be false."""
         if not self.never_false(term):
-            emitter.fail_if(f"{value} is FALSE")
+            emitter.fail_if(f"{emitter.named(value)} is FALSE")
 
-    def refused(self, emitter: TermEmitter, found: str) -> None:
+    def refused(self, emitter: Emitter, found: str) -> None:
         """A negated body that must have no solution."""
         emitter.fail_if(found)
 

@@ -101,10 +101,6 @@ class TermEmitter(Emitter):
             return self.template(term)
         return self.comprehension(term)
 
-    def named(self, value: str) -> str:
-        """The name of a value; literals are given one."""
-        return value if value.isidentifier() and value not in ("TRUE", "FALSE", "None") else self.set(value)
-
     def terms(self, terms: list[Term]) -> list[str]:
         """Several terms, evaluated in an order in which each finds its variables bound."""
         order = evaluation_order(terms, self.known())

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from watchkey.rego.ast import Call, Const, Expr, Ref, Term, Var
 from watchkey.rego.builtins import Builtin
 from watchkey.rego.codegen_context import Context
+from watchkey.rego.emit import Emitter
 from watchkey.rego.explain import TracedBody, TracedExpression
 from watchkey.rego.program import Program, expr_terms, walk_terms
 from watchkey.rego.render import term_text
 from watchkey.rego.resolve import Branch, ResolvedRule
 
-if TYPE_CHECKING:
-    from watchkey.rego.codegen_terms import TermEmitter
-
 
 class TracedContext(Context):
     """A Context whose hooks write reports into the code."""
+
+    traced = True
 
     def __init__(self, program: Program, builtins: dict[str, Builtin], mocked: frozenset[str]) -> None:
         super().__init__(program, builtins, mocked)
@@ -26,7 +26,7 @@ class TracedContext(Context):
         self._body = -1
         self._current: tuple[int, int] | None = None
 
-    def begin(self, emitter: TermEmitter, rule: ResolvedRule, branch: Branch) -> None:
+    def begin(self, emitter: Emitter, rule: ResolvedRule, branch: Branch) -> None:
         """Number the body, and report that it is tried."""
         super().begin(emitter, rule, branch)
         self._body = len(self.bodies)
@@ -47,12 +47,12 @@ class TracedContext(Context):
                 names.append(term.target)
         return TracedExpression(location=rule.source.location(expr.at), text=text, names=tuple(dict.fromkeys(names)))
 
-    def succeed(self, emitter: TermEmitter, rule: ResolvedRule, branch: Branch, value: str) -> None:
+    def succeed(self, emitter: Emitter, rule: ResolvedRule, branch: Branch, value: str) -> None:
         """Report that the body holds."""
         super().succeed(emitter, rule, branch, value)
         emitter.line(f"st.trace.hold({self._body}, {value})")
 
-    def reach(self, emitter: TermEmitter, expr: Expr) -> Any:
+    def reach(self, emitter: Emitter, expr: Expr) -> Any:
         """Report that an expression is about to be evaluated."""
         saved = self._current
         index = self._indexes.get(id(expr))
@@ -69,35 +69,35 @@ class TracedContext(Context):
         """Go back to the expression around."""
         self._current = saved
 
-    def look(self, emitter: TermEmitter, term: Term) -> None:
+    def look(self, emitter: Emitter, term: Term) -> None:
         """Report what is about to be looked up."""
         if self._current is not None:
             body, index = self._current
             emitter.line(f"st.trace.look({body}, {index}, {self._text(term)!r})")
 
-    def found(self, emitter: TermEmitter) -> None:
+    def found(self, emitter: Emitter) -> None:
         """Report that it was found."""
         if self._current is not None:
             body, index = self._current
             emitter.line(f"st.trace.look({body}, {index}, '')")
 
-    def compare(self, emitter: TermEmitter, condition: str, call: Call, args: list[str]) -> None:
+    def compare(self, emitter: Emitter, condition: str, call: Call, args: list[str]) -> None:
         """A comparison that must hold, its arguments reported where it does not."""
         listed: list[tuple[Term, str]] = [
             (arg, value) for arg, value in zip(call.args, args, strict=True) if not isinstance(arg, Const)
         ]
         self._report(emitter, f"not ({condition})", listed)
 
-    def hold(self, emitter: TermEmitter, value: str, term: Term) -> None:
+    def hold(self, emitter: Emitter, value: str, term: Term) -> None:
         """A value that must not be false, reported where it is."""
         if not self.never_false(term):
-            self._report(emitter, f"{value} is FALSE", [(term, value)])
+            self._report(emitter, f"{emitter.named(value)} is FALSE", [(term, value)])
 
-    def refused(self, emitter: TermEmitter, found: str) -> None:
+    def refused(self, emitter: Emitter, found: str) -> None:
         """A negated body that must have no solution."""
         self._report(emitter, found, [])
 
-    def _report(self, emitter: TermEmitter, condition: str, listed: list[tuple[Term, str]]) -> None:
+    def _report(self, emitter: Emitter, condition: str, listed: list[tuple[Term, str]]) -> None:
         if self._current is None:
             emitter.fail_if(condition)
             return

@@ -102,6 +102,10 @@ class Emitter:
         self.line(f"{name} = {text}")
         return name
 
+    def named(self, value: str) -> str:
+        """The name of a value; literals are given one."""
+        return value if value.isidentifier() and value not in ("TRUE", "FALSE", "None") else self.set(value)
+
     def fail(self) -> None:
         """Give up the current candidate."""
         self.line("continue")
@@ -122,6 +126,13 @@ class Emitter:
     def block(self, text: str) -> Iterator[None]:
         """An indented block that ends."""
         self.line(text)
+        self.indent += 1
+        yield
+        self.indent -= 1
+
+    @contextmanager
+    def indented(self) -> Iterator[None]:
+        """Lines inside a block whose first line is written already."""
         self.indent += 1
         yield
         self.indent -= 1

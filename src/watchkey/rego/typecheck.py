@@ -23,9 +23,11 @@ from watchkey.rego.ast import (
     TermExpr,
     Unify,
     Var,
+    With,
 )
 from watchkey.rego.builtins import Builtin
 from watchkey.rego.errors import RegoError
+from watchkey.rego.parse_terms import MEMBER
 from watchkey.rego.program import Program, RuleNode
 from watchkey.rego.resolve import ROOTS, TYPE_ERROR, Branch, ResolvedRule, dotted
 from watchkey.rego.source import Source
@@ -109,10 +111,11 @@ class BodyTypes:
         self.source = source
         self.errors: list[RegoError] = []
         self._vars: dict[str, Type] = {}
-        self._replaced = False
+        self._replaced: list[tuple[Any, ...]] = []
+        self._silent = False
 
     def _error(self, message: str, at: int, hint: str = "") -> None:
-        if not self._replaced:
+        if not self._silent:
             self.errors.append(self.source.error(TYPE_ERROR, message, at, hint))
 
     # --- rules -------------------------------------------------------------------------------------------------------
@@ -139,8 +142,11 @@ class BodyTypes:
     def body(self, body: list[Expr]) -> None:
         """Check the expressions of a body in their order."""
         for expr in body:
+            for modifier in expr.withs:
+                if not modifier.replacement and not self._names_function(modifier.value):
+                    self.term(modifier.value)
             saved = self._replaced
-            self._replaced = saved or bool(expr.withs)
+            self._replaced = [*saved, *[_target_path(modifier) for modifier in expr.withs]]
             self._expression(expr)
             self._replaced = saved
 
@@ -160,7 +166,9 @@ class BodyTypes:
         elif isinstance(node, Every):
             self._every(node)
         elif isinstance(node, Not):
+            silent, self._silent = self._silent, True  # as inside of every
             self._inner(node.body)
+            self._silent = silent
         elif isinstance(node, Logical):
             self._inner(node.left)
             self._inner(node.right)
@@ -169,6 +177,9 @@ class BodyTypes:
         if isinstance(term, Call):
             if term.target in _COMPARED and term.infix:
                 self._unify(term.args[0], term.args[1], term.at)
+                return
+            if term.target == MEMBER and term.infix:
+                self._match(self.term(term.args[0]), values_of(self.term(term.args[1])), term.at)
                 return
             wanted = self.checker.arguments(term.target)
             if wanted is not None and len(term.args) == len(wanted) + 1:
@@ -205,6 +216,8 @@ class BodyTypes:
 
     def _some_in(self, node: SomeIn) -> None:
         domain = self.term(node.domain)
+        if keys_of(domain) is None and isinstance(node.domain, Var | Ref):
+            self._error(f"undefined ref: {node_text(node.domain)}[_]", node.domain.at, f"have {domain}")
         if node.key is not None:
             self._bind(node.key, keys_of(domain) or ANY)
         self._bind(node.value, values_of(domain) or ANY)
@@ -215,7 +228,9 @@ class BodyTypes:
         if node.key is not None:
             self._vars[node.key.name] = keys_of(domain) or ANY
         self._vars[node.value.name] = values_of(domain) or ANY
+        silent, self._silent = self._silent, True  # OPA does not check the types inside of every
         self.body(node.body)
+        self._silent = silent
         self._vars = saved
 
     def _bind(self, pattern: Term, kind: Type) -> None:
@@ -280,13 +295,17 @@ class BodyTypes:
         kind: Type
         start = 0
         if isinstance(head, Var) and head.name in ROOTS and head.name not in self._vars:
+            if self._is_replaced(ref):
+                for part in ref.path:
+                    self._path_part(part, ANY)
+                return ANY
             if head.name == "data":
                 self._no_function(ref)
                 kind, start = self.checker.document(ref.path)
                 for part in ref.path[:start]:
                     self._path_part(part, ANY)
             else:
-                kind = ANY if self._replaced else self.checker.input_type
+                kind = self.checker.input_type
         else:
             kind = self.term(head)
         for index, part in enumerate(ref.path[start:]):
@@ -297,10 +316,25 @@ class BodyTypes:
             kind = found
         return kind
 
+    def _is_replaced(self, ref: Ref) -> bool:
+        """Whether a modifier replaces the document or a part of it, so that its type is not known here."""
+        root = ref.head.name if isinstance(ref.head, Var) else ""
+        path = (root, *[part.value if isinstance(part, Const) else None for part in ref.path])
+        for target in self._replaced:
+            if target and all(one is None or one == other for one, other in zip(path, target, strict=False)):
+                return True
+        return False
+
+    def _names_function(self, term: Term) -> str:
+        """The name of the function that a reference names, or nothing."""
+        if not isinstance(term, Ref) or not isinstance(term.head, Var) or term.head.name != "data":
+            return ""
+        names = [part.value for part in term.path if isinstance(part, Const)]
+        name = dotted(("data", *names)) if len(names) == len(term.path) else ""
+        return name if name in self.checker.functions else ""
+
     def _no_function(self, ref: Ref) -> None:
-        names = [part.value for part in ref.path if isinstance(part, Const)]
-        name = dotted(("data", *names)) if len(names) == len(ref.path) else ""
-        if name in self.checker.functions:
+        if name := self._names_function(ref):
             self._error(f"function {name} used as reference, not called", ref.at)
 
     def _path_part(self, part: Term, key: Type) -> None:
@@ -335,6 +369,14 @@ class BodyTypes:
         return self.checker.result(call.target) if call.target != "print" else BOOLEAN
 
 
+def _target_path(modifier: With) -> tuple[Any, ...]:
+    """The path of the document that a modifier replaces, from its root; empty for a function."""
+    target = modifier.target
+    if modifier.function or not isinstance(target, Ref) or not isinstance(target.head, Var):
+        return ()
+    return (target.head.name, *[part.value for part in target.path if isinstance(part, Const)])
+
+
 def pattern_type(pattern: Term) -> Type:
     """The type of the values that an argument of a head can match."""
     if isinstance(pattern, Const):
@@ -348,6 +390,11 @@ def pattern_type(pattern: Term) -> Type:
             )
         return object_of(ANY, ANY)
     return ANY
+
+
+def node_text(term: Var | Ref) -> str:
+    """A variable or reference as the source has it."""
+    return (term.shown or term.name) if isinstance(term, Var) else shown(term, len(term.path))
 
 
 def shown(ref: Ref, length: int) -> str:

@@ -161,41 +161,40 @@ def selected(kind: Type, key: Any) -> Type | None:  # noqa: PLR0911 - one return
 
 
 def keys_of(kind: Type) -> Type | None:
-    """The type of the keys of a collection; None where it is not a collection, or certainly empty."""
+    """The type of the keys of a collection; None where it is not a collection."""
     if isinstance(kind, Anything):
         return ANY
     if isinstance(kind, Union):
         found = [each for option in kind.of if (each := keys_of(option)) is not None]
         return union(found) if found else None
     if isinstance(kind, Array):
-        return NUMBER if kind.fixed or kind.rest is not None else None
+        return NUMBER
     if isinstance(kind, SetOf):
-        return kind.of
+        return kind.of or ANY
     if isinstance(kind, Mapping):
         options: list[Type] = [STRING] if kind.fields else []
         if kind.key is not None:
             options.append(kind.key)
-        return union(options) if options else None
+        return union(options)
     return None
 
 
 def values_of(kind: Type) -> Type | None:
-    """The type of the values of a collection; None where it is not a collection, or certainly empty."""
+    """The type of the values of a collection; None where it is not a collection."""
     if isinstance(kind, Anything):
         return ANY
     if isinstance(kind, Union):
         found = [each for option in kind.of if (each := values_of(option)) is not None]
         return union(found) if found else None
     if isinstance(kind, Array):
-        options = [*kind.fixed, *([kind.rest] if kind.rest is not None else [])]
-        return union(options) if options else None
+        return union([*kind.fixed, *([kind.rest] if kind.rest is not None else [])])
     if isinstance(kind, SetOf):
-        return kind.of
+        return kind.of or ANY
     if isinstance(kind, Mapping):
         options = [each for _, each in kind.fields]
         if kind.value is not None:
             options.append(kind.value)
-        return union(options) if options else None
+        return union(options)
     return None
 
 

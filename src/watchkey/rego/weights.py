@@ -7,13 +7,21 @@ result may have elements; and comparing or hashing a composite costs steps by it
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final, Protocol
 
 from watchkey.rego.errors import LimitExceeded
 from watchkey.rego.values import PLAIN_TYPES, Object, Set
 
-if TYPE_CHECKING:
-    from watchkey.rego.runtime import State
+
+class Purse(Protocol):
+    """The side of an evaluation that pays, and remembers what arrays weigh."""
+
+    weights: dict[int, tuple[Any, int]]
+    max_size: int
+
+    def spend(self, steps: int) -> None:
+        """Pay for work."""
+
 
 _KEPT_FROM: Final = 64
 """Arrays that weigh less are weighed again each time: that is cheaper than to remember them."""
@@ -23,7 +31,7 @@ _TEXT: Final = {str}
 _LIGHT: Final = PLAIN_TYPES - {str}
 
 
-def weigh(st: State, value: Any) -> int:
+def weigh(st: Purse, value: Any) -> int:
     """The number of parts of a value, shared ones counted each time; long strings count more.
 
     Raises LimitExceeded where that is more than a result may have.
@@ -43,7 +51,7 @@ def weigh(st: State, value: Any) -> int:
     return weight
 
 
-def _array(st: State, value: tuple[Any, ...]) -> int:
+def _array(st: Purse, value: tuple[Any, ...]) -> int:
     known = st.weights.get(id(value))
     if known is not None:
         return known[1]
@@ -53,7 +61,7 @@ def _array(st: State, value: tuple[Any, ...]) -> int:
     return weight
 
 
-def _parts(st: State, elements: Any, *, pairs: bool = False) -> int:
+def _parts(st: Purse, elements: Any, *, pairs: bool = False) -> int:
     if len(elements) >= _KEPT_FROM:
         st.spend(len(elements) >> _SHIFT)
     if not pairs:
@@ -67,19 +75,19 @@ def _parts(st: State, elements: Any, *, pairs: bool = False) -> int:
     return 1 + sum([weigh(st, element) for element in elements])
 
 
-def _checked(st: State, weight: int) -> int:
+def _checked(st: Purse, weight: int) -> int:
     if weight > st.max_size + 1:
         message = f"a value would have {weight} parts, more than {st.max_size}"
         raise LimitExceeded(message)
     return weight
 
 
-def charge(st: State, value: Any) -> None:
+def charge(st: Purse, value: Any) -> None:
     """Pay for comparing or hashing a value."""
     st.spend(weigh(st, value) >> _SHIFT)
 
 
-def same(st: State, left: Any, right: Any) -> bool:
+def same(st: Purse, left: Any, right: Any) -> bool:
     """Equality of values of which the left one is a composite."""
     if type(left) is not type(right):
         return False
@@ -97,14 +105,14 @@ def crowded(*elements: Any) -> bool:
     return sum([type(element) not in PLAIN_TYPES for element in elements]) > 1
 
 
-def array(st: State, elements: list[Any]) -> tuple[Any, ...]:
+def array(st: Purse, elements: list[Any]) -> tuple[Any, ...]:
     """The array of a comprehension."""
     made = tuple(elements)
     weigh(st, made)
     return made
 
 
-def weighed(st: State, made: Any) -> Any:
+def weighed(st: Purse, made: Any) -> Any:
     """A set or object under construction is finished; gives it back."""
     weigh(st, made)
     return made

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Meta
 
 from watchkey.http_client import HttpSource, HttpSourceConfig, Operation, Provider
-from watchkey.model.errors import Malformed, Refused
+from watchkey.model.errors import Malformed
 from watchkey.model.ids import PersonId, SourceName
 from watchkey.model.secret import Secret
 from watchkey.ports import Clock, Source
@@ -46,8 +46,9 @@ query Watchkey(
 
 
 class Config(HttpSourceConfig, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The keys of a source of kind `goalert`; `base_url` is required."""
+    """The keys of a source of kind `goalert`."""
 
+    base_url: Annotated[str, Meta(description="Where GoAlert runs; https, or http on loopback.")]
     token: Annotated[
         Secret, Meta(description="A GraphQL API key of GoAlert, made for the document on the sources page.")
     ]
@@ -56,8 +57,6 @@ class Config(HttpSourceConfig, frozen=True, kw_only=True, forbid_unknown_fields=
 
 def build(config: Config, *, name: SourceName, clock: Clock) -> Source:
     """Make the source; no connection is opened yet. Raises `Refused` when the URL or the CA file is not acceptable."""
-    if config.base_url is None:
-        raise Refused(f"{name}: GoAlert runs on your own host: set base_url")
     headers = {"Authorization": Secret(f"Bearer {config.token.reveal()}")}
     provider = Provider(base_url=config.base_url, headers=headers)
     return HttpSource(config, provider, partial(_read, config), name=name, clock=clock)

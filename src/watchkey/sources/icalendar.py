@@ -101,7 +101,11 @@ async def _read(config: Config, target: str, zone: tzinfo, operation: Operation,
         gathered.person(person, person, [person] if "@" in person else [], active=True)
     events = await _events(operation, target, gathered)
     # Series are counted through: that is work for another thread, so that decisions do not wait for it.
-    await asyncio.to_thread(_take, config, zone, events, gathered)
+    try:
+        await asyncio.to_thread(_take, config, zone, events, gathered)
+    except (ValueError, TypeError, AttributeError, LookupError, OverflowError) as error:
+        # The library keeps what it cannot read and fails when it is used. The text may quote the feed: left out.
+        raise Malformed(f"the calendar has an event that cannot be read: {type(error).__name__}") from None
     gathered.notes.append("a calendar tells neither levels nor who made an entry: a rule that needs one denies")
 
 

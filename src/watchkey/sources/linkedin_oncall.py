@@ -31,8 +31,9 @@ _Name = Annotated[str, Meta(min_length=1, max_length=255)]
 
 
 class Config(HttpSourceConfig, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The keys of a source of kind `linkedin_oncall`; `base_url` is required, and reading must need no login."""
+    """The keys of a source of kind `linkedin_oncall`; reading must need no login."""
 
+    base_url: Annotated[str, Meta(description="Where LinkedIn Oncall runs; https, or http on loopback.")]
     roles: Annotated[
         Mapping[_Name, _Level],
         Meta(
@@ -45,8 +46,6 @@ class Config(HttpSourceConfig, frozen=True, kw_only=True, forbid_unknown_fields=
 
 def build(config: Config, *, name: SourceName, clock: Clock) -> Source:
     """Make the source; no connection is opened yet. Raises `Refused` for a bad URL, CA file or map of roles."""
-    if config.base_url is None:
-        raise Refused(f"{name}: LinkedIn Oncall runs on your own host: set base_url")
     away = sorted(_AWAY & config.roles.keys())
     if away:
         raise Refused(f"{name}: whoever has the role {away[0]} is not on call: take it out of roles")

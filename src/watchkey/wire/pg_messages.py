@@ -288,10 +288,12 @@ _BARE: Final = frozenset(b"HcSX")  # these have no body
 class ClientWalker:
     """Walks what a client sends after its login; raises ProtocolViolation at what PostgreSQL would not take."""
 
-    __slots__ = ("_hash", "_head", "_kept", "_kind", "_left", "_size", "_wants_values")
+    __slots__ = ("_hash", "_head", "_kept", "_kind", "_left", "_size", "_wants_values", "is_quiet")
 
     def __init__(self, *, wants_values: bool = False) -> None:
         self._wants_values = wants_values
+        self.is_quiet = False
+        """True: walk and check the headers only, and tell nothing."""
         self._head = b""  # the first bytes of a header that is not whole yet
         self._kind = 0
         self._left = 0  # bytes of the current body that are still to come
@@ -325,9 +327,9 @@ class ClientWalker:
             if not 4 <= length <= MESSAGE_MAX or (kind in _BARE and length != 4):
                 raise ProtocolViolation(f"a message {chr(kind)!r} of {length} bytes")
             if stop > end:
-                self._begin(kind, length - 4, data[pos + 5 :], is_told=is_told)
+                self._begin(kind, length - 4, data[pos + 5 :], is_told=is_told and not self.is_quiet)
                 return out
-            if is_told:
+            if is_told and not self.is_quiet:
                 out.append(self._tell(kind, data[pos + 5 : stop], length - 4, ""))
             pos = stop
         self._head = data[pos:]
@@ -457,12 +459,13 @@ _COPY: Final = ord("d")
 class ServerWalker:
     """Walks what a server sends, by headers, so that we know where one message ends and may put in our own."""
 
-    __slots__ = ("_body", "_head", "_kind", "left")
+    __slots__ = ("_body", "_head", "_kind", "_told", "left")
 
     def __init__(self) -> None:
         self._head = b""
         self._kind = 0
         self._body: bytearray | None = None
+        self._told = _SERVER_TOLD
         self.left = 0
         """Bytes of the current message that are still to come."""
 
@@ -470,6 +473,10 @@ class ServerWalker:
     def is_at_boundary(self) -> bool:
         """Whether the last byte that passed was the last of a message."""
         return not self.left and not self._head
+
+    def be_quiet(self) -> None:
+        """From here on only know the boundaries, and tell nothing."""
+        self._told = frozenset()
 
     def feed(self, data: bytes) -> list[ServerEvent]:
         """Walk on; return what became whole and matters."""
@@ -489,7 +496,7 @@ class ServerWalker:
             data = self._head + data[pos:]
             pos, end = 0, len(data)
             self._head = b""
-        unpack = _HEADER.unpack_from
+        unpack, told = _HEADER.unpack_from, self._told
         while end - pos >= 5:
             kind, length = unpack(data, pos)
             stop = pos + 1 + length
@@ -497,9 +504,9 @@ class ServerWalker:
                 raise ProtocolViolation(f"a message {chr(kind)!r} of {length} bytes from the server")
             if stop > end:
                 self._kind, self.left = kind, stop - end
-                self._body = bytearray(data[pos + 5 :]) if kind in _SERVER_TOLD else None
+                self._body = bytearray(data[pos + 5 :]) if kind in told else None
                 return out
-            if kind != _ROW and kind != _COPY and kind in _SERVER_TOLD:  # noqa: PLR1714  the cheap comparisons first: rows are the many
+            if kind != _ROW and kind != _COPY and kind in told:  # noqa: PLR1714  the cheap comparisons first: rows are the many
                 out.append(_tell_server(kind, data[pos + 5 : stop]))
             pos = stop
         self._head = data[pos:]

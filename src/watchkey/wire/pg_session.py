@@ -161,6 +161,11 @@ class Session:
         """The shell saw a violation while it relayed past the table."""
         return self._refuse("08P01", f"protocol violation: {violation}", why="protocol_violation")
 
+    def be_quiet(self) -> None:
+        """No statement is recorded: check and frame only."""
+        self.client_walker.is_quiet = True
+        self.server_walker.be_quiet()
+
     # --- relaying, also called straight from the shell -------------------------------------------------------------
 
     def client_said(self, data: bytes, now: float) -> None:

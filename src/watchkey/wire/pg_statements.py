@@ -5,9 +5,9 @@ itself, and after an error the server skips to the next `Sync`.
 """
 
 from collections import OrderedDict, deque
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
-from typing import Final, NamedTuple
+from typing import Any, ClassVar, Final, NamedTuple
 
 from watchkey.wire.pg_messages import (
     Bind,
@@ -29,6 +29,7 @@ from watchkey.wire.pg_messages import (
 PREPARED_BYTES_MAX: Final = 4 * 1024 * 1024
 """Bytes of prepared texts remembered for one session; the oldest are then known by their first bytes only."""
 _STUB: Final = 256
+_PORTALS_MAX: Final = 1024
 
 
 class Outcome(StrEnum):
@@ -99,28 +100,47 @@ class StatementLedger:
     def asked(self, events: Sequence[ClientEvent], now: float) -> None:
         """Note what the client said."""
         for event in events:
-            match event:
-                case Query(sql):
-                    self._pending.append(_Pending(sql, None, now, is_simple=True))
-                case Execute(portal):
-                    sql, values = self._portals.get(portal, _UNKNOWN_PORTAL)
-                    self._pending.append(_Pending(sql, values, now, is_simple=False))
-                case Bind(portal, statement, values):
-                    self._portals[portal] = (self._prepared.get(statement, _UNKNOWN_SQL), values)
-                    if len(self._portals) > 1024:
-                        del self._portals[next(iter(self._portals))]
-                case Sync():
-                    self._pending.append(None)
-                case Parse(name, sql):
-                    self._parsed = sql
-                    self._remember(name, sql)
-                case CloseName(kind, name):
-                    self._forget(kind, name)
-                case FunctionCall(oid):
-                    text = f"function call {oid}".encode()
-                    self._pending.append(_Pending(SqlText(text, len(text)), None, now, is_simple=True))
-                case _:
-                    pass
+            step = self._ASKED.get(type(event))
+            if step is not None:
+                step(self, event, now)
+
+    def _on_query(self, event: Query, now: float) -> None:
+        self._pending.append(_Pending(event[0], None, now, is_simple=True))
+
+    def _on_execute(self, event: Execute, now: float) -> None:
+        sql, values = self._portals.get(event[0], _UNKNOWN_PORTAL)
+        self._pending.append(_Pending(sql, values, now, is_simple=False))
+
+    def _on_bind(self, event: Bind, _now: float) -> None:
+        portals = self._portals
+        portals[event[0]] = (self._prepared.get(event[1], _UNKNOWN_SQL), event[2])
+        if len(portals) > _PORTALS_MAX:
+            del portals[next(iter(portals))]
+
+    def _on_sync(self, _event: Sync, _now: float) -> None:
+        self._pending.append(None)
+
+    def _on_parse(self, event: Parse, _now: float) -> None:
+        self._parsed = event.sql
+        self._remember(event.name, event.sql)
+
+    def _on_close(self, event: CloseName, _now: float) -> None:
+        self._forget(event.kind, event.name)
+
+    def _on_function_call(self, event: FunctionCall, now: float) -> None:
+        text = f"function call {event.oid}".encode()
+        self._pending.append(_Pending(SqlText(text, len(text)), None, now, is_simple=True))
+
+    # a look-up by type: this runs for every message of every session
+    _ASKED: ClassVar[Mapping[type, Callable[[Any, Any, float], None]]] = {
+        Query: _on_query,
+        Execute: _on_execute,
+        Bind: _on_bind,
+        Sync: _on_sync,
+        Parse: _on_parse,
+        CloseName: _on_close,
+        FunctionCall: _on_function_call,
+    }
 
     def answered(self, events: Sequence[ServerEvent], now: float) -> list[StatementRecord]:
         """Note what the server said; return the statements that ended by it."""

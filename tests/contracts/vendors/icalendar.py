@@ -1,10 +1,11 @@
 """An iCalendar feed: one document, and the address is the credential."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 from tests.contracts.answers import NOT_FOUND
-from tests.contracts.source_case import CANARY, REQUEST_TIMEOUT, SourceCase
+from tests.contracts.source_case import CANARY, SourceCase
 from tests.fakes.scripted_http import answer
 from watchkey.model.ids import SourceName
 from watchkey.model.secret import Secret
@@ -26,7 +27,7 @@ def feed(*events: str) -> str:
 
 def build(url: str, clock: Clock, name: SourceName, *, path: str = f"/feeds/{CANARY}.ics", **more: Any) -> Source:
     options: dict[str, Any] = {"people": PEOPLE} | more
-    config = icalendar.Config(url=Secret(url + path), request_timeout=REQUEST_TIMEOUT, **options)
+    config = icalendar.Config(url=Secret(url + path), request_timeout=timedelta(seconds=1), **options)
     return icalendar.build(config, name=name, clock=clock)
 
 

@@ -31,7 +31,7 @@ def test_those_on_call_stay_to_their_end_and_then_nobody_is_left(folder: Path) -
 
 
 def test_a_forecast_bridges_the_handoffs(folder: Path) -> None:
-    configured(folder, "{max_level: 1, stale_mode: forecast, forecast_max: 3d}".strip("{}").replace(", ", "\n    "))
+    configured(folder, "stale_mode: forecast\n    forecast_max: 3d")
     told = run(folder, "--hours", "48")
     assert told.exit_code == 0, told.output
     assert "✓ orders-db: always somebody" in told.stdout

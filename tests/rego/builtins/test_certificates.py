@@ -50,7 +50,7 @@ def test_verify():
     assert common_names(chain) == ["leaf", "int", "root"]
 
 
-@pytest.mark.parametrize("text", ["", "x", making.root(), making.root() + making.leaf(), CHAIN[:-100]])
+@pytest.mark.parametrize("text", ["", "x", making.root(), making.root() + making.leaf(), CHAIN + making.root()])
 def test_what_does_not_verify_is_false_and_empty(text):
     assert call("crypto.x509.parse_and_verify_certificates", text, ctx=context()) == (FALSE, ())
 

@@ -38,7 +38,7 @@ def test_queries_that_fit(query):
 @pytest.mark.parametrize(
     "query",
     [
-        "{", "{q}", "{b}", "{b(x: \"1\") {id}}", "{b(x: 1)}", "{a {x}}", "{b(x: 1, i: {}) {id}}", "{b(x: 1, e: C) {id}}",
+        "{", "{q}", "{b}", '{b(x: "1") {id}}', "{b(x: 1)}", "{a {x}}", "{b(x: 1, i: {}) {id}}", "{b(x: 1, e: C) {id}}",
         "{b(x: $v) {id}}", "query($v: Int!) {a}", "query($v: String!) {b(x: $v) {id}}", "{u {id}}", "{...F}",
         "{a} fragment F on Query {a}", "{...F} fragment F on Query {...F}", "{a @foo}", "{a @dd}", "subscription {a}",
         "{a} {a}", "{x: a x: b(x: 1) {id}}", "{__foo}",

@@ -55,8 +55,8 @@ def test_templates(template, wanted):
     "template",
     [
         "{{", "{{}}", "{{end}}", "{{if .a}}x", "{{if}}x{{end}}", "{{foo}}", "{{$y}}", "{{.s.r}}", "{{index .l 9}}",
-        "{{eq .a 1}}", "{{lt true false}}", "{{len .n}}", "{{nil}}", "{{1 | 2}}", "{{.a 1}}", "{{break}}", "{{template \"T\"}}",
-        "{{range .s}}x{{end}}", "{{$x = 1}}", "{{not}}", "{{printf 1}}", "{{.}}{{.-}}", "{{'ab'}}", "{{\"\\q\"}}", "{{1_}}x{{09_}}{{0x}}",
+        "{{eq .a 1}}", "{{lt true false}}", "{{len .n}}", "{{nil}}", "{{1 | 2}}", "{{.a 1}}", "{{break}}", '{{template "T"}}',
+        "{{range .s}}x{{end}}", "{{$x = 1}}", "{{not}}", "{{printf 1}}", "{{.}}{{.-}}", "{{'ab'}}", '{{"\\q"}}', "{{1_}}x{{09_}}{{0x}}",
         "{{99999999999999999999}}", "{{with $x := .a}}{{end}}{{$x}}", "{{slice .l 2 1}}", "{{range $a, $b, $c := .l}}{{end}}",
     ],
 )  # fmt: skip

@@ -28,7 +28,8 @@ def test_the_chain_goes_from_leaf_to_root():
 
 
 def test_a_root_vouches_for_itself():
-    assert chain(making.root(), making.root()) == ["root"]
+    root = making.root()
+    assert chain(root, root) == ["root"]
 
 
 @pytest.mark.parametrize(

@@ -331,6 +331,8 @@ class Connection:
             self._login.cancel()
         if self._house.audits_statements(enter.lease.resource):
             self.session.ledger = StatementLedger()
+        else:
+            self.session.be_quiet()
         client.relay_to(server.transport, self.session, self._now)
         server.relay_to(client.transport, self.session, self._now)
         self._house.entered(self)

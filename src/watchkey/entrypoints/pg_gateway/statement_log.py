@@ -9,7 +9,8 @@ import logging
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,8 +28,8 @@ log = logging.getLogger("watchkey.statement_log")
 WAIT_MAX: Final = 0.5
 """Seconds that a record waits for its batch, at most."""
 PENDING_MAX: Final = 8 * 1024 * 1024
-"""Bytes of text that may wait before the clients are held; they are let go again at a quarter of it."""
-_OVERHEAD: Final = 400  # bytes of a record besides its text
+"""Bytes of lines that may wait before the clients are held; they are let go again at a quarter of it."""
+_CACHED_MAX: Final = 2000  # characters of a text whose description is remembered
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,8 +66,11 @@ class StatementLog:
         self._clock = clock
         self._caller = caller
         self._on_pressure = on_pressure
-        self._pending: list[tuple[Who, StatementRecord]] = []
+        self._pending: list[bytes] = []
         self._pending_bytes = 0
+        self._written: list[tuple[dict[str, Any], int]] = []  # in the file, and not in the audit log yet
+        self._zero = (clock.now(), clock.monotonic())
+        self._encode = msgspec.json.Encoder().encode
         self._is_holding = False
         self._wake = asyncio.Event()
         self._writing = asyncio.Lock()
@@ -85,9 +89,11 @@ class StatementLog:
 
     def add(self, who: Who, records: list[StatementRecord]) -> None:
         """Take records; never waits, never drops."""
+        # encoded here and not in the writer's thread: there it would fight with this one for the interpreter
         for record in records:
-            self._pending.append((who, record))
-            self._pending_bytes += _OVERHEAD + len(record.sql.kept)
+            line = self._encode(_line(who, record, self._zero)) + b"\n"
+            self._pending.append(line)
+            self._pending_bytes += len(line)
         if self._pending_bytes > PENDING_MAX:
             self._wake.set()
             if not self._is_holding:
@@ -97,16 +103,22 @@ class StatementLog:
     async def flush(self) -> None:
         """Make everything that was added before this call durable. Raises Unavailable when it cannot be."""
         async with self._writing:
+            self._zero = (self._clock.now(), self._clock.monotonic())
             batch, self._pending = self._pending, []
-            size, self._pending_bytes = self._pending_bytes, 0
-            if not batch:
-                return
-            try:
-                await self._write(batch)
-            except BaseException:
-                self._pending = batch + self._pending
-                self._pending_bytes += size
-                raise
+            if batch:
+                try:
+                    place = await asyncio.to_thread(self._write_file, batch)
+                except BaseException:
+                    self._pending = batch + self._pending
+                    raise
+                self._written.append((place, place["length"]))
+            while self._written:
+                place, length = self._written[0]
+                await self._audit.append(
+                    Noted(at=self._clock.now(), what="statements.batch", caller=self._caller, fields=place)
+                )
+                del self._written[0]
+                self._pending_bytes -= length
         if self._is_holding and self._pending_bytes <= PENDING_MAX // 4:
             self._is_holding = False
             self._on_pressure(False)
@@ -125,16 +137,8 @@ class StatementLog:
                 log.error("statement_log.behind", extra={"error": str(error)})  # noqa: TRY400  the text says it all
                 await asyncio.sleep(WAIT_MAX)
 
-    async def _write(self, batch: list[tuple[Who, StatementRecord]]) -> None:
-        zero = (self._clock.now(), self._clock.monotonic())
-        place = await asyncio.to_thread(self._write_file, batch, zero)
-        await self._audit.append(
-            Noted(at=self._clock.now(), what="statements.batch", caller=self._caller, fields=place)
-        )
-
-    def _write_file(self, batch: list[tuple[Who, StatementRecord]], zero: tuple[datetime, float]) -> dict[str, Any]:
-        encode = msgspec.json.Encoder().encode
-        lines = b"".join(encode(_line(who, record, zero)) + b"\n" for who, record in batch)
+    def _write_file(self, batch: list[bytes]) -> dict[str, Any]:
+        lines = b"".join(batch)
         path = self._rules.path
         if path.exists() and path.stat().st_size + len(lines) > self._rules.rotate_at:
             self._rotate()
@@ -164,29 +168,59 @@ class StatementLog:
             file.unlink()
 
 
-def _line(who: Who, record: StatementRecord, zero: tuple[datetime, float]) -> dict[str, Any]:
-    text = record.sql.kept.decode("utf-8", "backslashreplace")
-    at = zero[0].timestamp() - (zero[1] - record.asked_at)
-    line: dict[str, Any] = {
-        "at": datetime.fromtimestamp(at, tz=zero[0].tzinfo).isoformat(timespec="microseconds"),
-        "session": who.session,
-        "lease": who.lease,
-        "subject": who.subject,
-        "resource": who.resource,
-        "account": who.account,
-        "fact": who.fact,
-        "kind": kind_of(text),
-        "text": redacted(text),
-        "outcome": record.outcome.value,
-        "ms": round((record.ended_at - record.asked_at) * 1000, 3),
-        "rows": record.rows,
-        "tag": record.tag,
-        "sqlstate": record.sqlstate,
-    }
-    if record.sql.sha256:
-        line |= {"size": record.sql.size, "sha256": record.sql.sha256}
-    if record.values is not None:
-        line["values"] = [
-            None if value is None else value.decode("utf-8", "backslashreplace") for value in record.values
-        ]
-    return line
+@lru_cache(maxsize=2048)
+def _described(text: str) -> tuple[str, str]:
+    """Kind and recorded text. Programs repeat themselves, so most statements were described before."""
+    return kind_of(text), redacted(text)
+
+
+class Line(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """One line of the file."""
+
+    at: datetime
+    session: str
+    lease: str
+    subject: str
+    resource: str
+    account: str
+    fact: str
+    kind: str
+    text: str
+    outcome: str
+    ms: float
+    rows: int | None
+    tag: str
+    sqlstate: str
+    size: int = 0
+    """Bytes, of a text that was cut."""
+    sha256: str = ""
+    values: list[str | None] | None = None
+
+
+def _line(who: Who, record: StatementRecord, zero: tuple[datetime, float]) -> Line:
+    sql, values, asked_at, ended_at, outcome, rows, tag, sqlstate = record
+    text = sql.kept.decode("utf-8", "backslashreplace")
+    kind, shown = _described(text) if len(text) <= _CACHED_MAX else (kind_of(text), redacted(text))
+    return Line(
+        at=zero[0] - timedelta(seconds=zero[1] - asked_at),
+        session=who.session,
+        lease=who.lease,
+        subject=who.subject,
+        resource=who.resource,
+        account=who.account,
+        fact=who.fact,
+        kind=kind,
+        text=shown,
+        outcome=outcome.value,
+        ms=round((ended_at - asked_at) * 1000, 3),
+        rows=rows,
+        tag=tag,
+        sqlstate=sqlstate,
+        size=sql.size if sql.sha256 else 0,
+        sha256=sql.sha256,
+        values=None if values is None else [_shown(value) for value in values],
+    )
+
+
+def _shown(value: bytes | None) -> str | None:
+    return None if value is None else value.decode("utf-8", "backslashreplace")
