@@ -51,6 +51,19 @@ def test_with(text: Any, wanted: Any) -> None:
 @pytest.mark.parametrize(
     ("text", "wanted"),
     [
+        ("q := input.x\np := [y, r] if { y := q; r := q with input.x as 5 }", ["abc", 5]),
+        ("p := [y, r] if { y := input.x; r := input.x with input.x as 5 }", ["abc", 5]),
+        ("q := data.n\np := [y, r, z] if { y := q; r := q with data.n as 6; z := q }", [5, 6, 5]),
+        ("q := count([1])\np := [y, r, z] if { y := q; r := q with count as 6; z := q }", [1, 6, 1]),
+    ],
+)
+def test_what_is_computed_already_is_not_used_under_with(text: Any, wanted: Any) -> None:
+    check(text, wanted)
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
         ("p if not input.nope", True),
         ("p if not input.nope.deeper", True),
         ("p if not 1 == 2", True),

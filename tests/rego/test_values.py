@@ -117,6 +117,16 @@ def test_true_and_one_differ_everywhere() -> None:
     assert Object({1: "a", TRUE: "b"})[TRUE] == "b"
 
 
+def test_booleans_of_json_are_rego_booleans() -> None:
+    frozen = from_json({"a": True, "b": [False, {"c": True}]})
+    assert frozen["a"] is TRUE
+    assert frozen["b"][0] is FALSE
+    assert frozen["b"][1]["c"] is TRUE
+    assert to_json(frozen)["a"] is True
+    assert to_json(from_json(1)) is not True
+    assert parse_json("[true]")[0] is TRUE
+
+
 def test_numbers_are_equal_by_magnitude() -> None:
     assert Set([1, Decimal("1.0")]) == Set([1])
     assert Object({Decimal("1.0"): "a"})[1] == "a"

@@ -27,6 +27,7 @@ from watchkey.rego.ast import (
 from watchkey.rego.errors import RegoError
 from watchkey.rego.resolve import COMPILE_ERROR, ROOTS
 from watchkey.rego.source import Source
+from watchkey.rego.values import Object
 
 UNSAFE: str = "rego_unsafe_var_error"
 
@@ -228,10 +229,33 @@ def _pair(pair: tuple[Term, Term], have: set[str]) -> tuple[set[str], list[tuple
         if found is None:
             continue
         matched = matchable(other, have | found)
-        if matched is not None:
+        if matched is not None and (not matched or _alike(other, known)):
             return found | matched, []
     inner = inner_pairs(*pair)
     return None if inner is None else (set(), inner)
+
+
+def _alike(pattern: Term, known: Term) -> bool:
+    """Whether a literal can match a pattern at all; where it cannot, it binds none of the pattern's variables."""
+    if isinstance(pattern, Array):
+        if isinstance(known, Const):
+            return isinstance(known.value, tuple) and len(known.value) == len(pattern.items)
+        return (
+            len(known.items) == len(pattern.items) if isinstance(known, Array) else not isinstance(known, _OTHER_ARRAY)
+        )
+    if isinstance(pattern, ObjectTerm):
+        if isinstance(known, Const):
+            return isinstance(known.value, Object) and len(known.value) == len(pattern.pairs)
+        return (
+            len(known.pairs) == len(pattern.pairs)
+            if isinstance(known, ObjectTerm)
+            else not isinstance(known, _OTHER_OBJECT)
+        )
+    return True
+
+
+_OTHER_ARRAY = (ObjectTerm, SetTerm, Template)
+_OTHER_OBJECT = (Array, SetTerm, Template)
 
 
 def inner_pairs(left: Term, right: Term) -> list[tuple[Term, Term]] | None:
@@ -328,7 +352,9 @@ class Safety:
         if found is None:
             return unifiable(node.left, node.right, have) if isinstance(node.right, Array | ObjectTerm) else None
         matched = matchable(node.left, have | found)
-        return None if matched is None else found | matched
+        if matched is None or (matched and not _alike(node.left, node.right)):
+            return None
+        return found | matched
 
     def _statement(self, term: Term, have: set[str]) -> set[str] | None:
         """A term as an expression; a call may have its result as a further argument."""

@@ -281,11 +281,12 @@ class BodyTypes:
         return Mapping(known.fields, keys, values)
 
     def _comprehension(self, term: Comprehension) -> Type:
-        saved = dict(self._vars)
+        saved, silent = dict(self._vars), self._silent
+        self._silent = False
         self.body(term.body)
         key = self.term(term.key) if term.key is not None else ANY
         value = self.term(term.value)
-        self._vars = saved
+        self._vars, self._silent = saved, silent
         if term.kind == "array":
             return array_of(value)
         return SetOf(value) if term.kind == "set" else object_of(key, value)

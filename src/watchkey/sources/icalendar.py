@@ -17,7 +17,7 @@ from typing import Annotated, Any, Final
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
-from dateutil.rrule import rrulestr  # type: ignore[import-untyped]  # the library has no types of its own
+from dateutil.rrule import rrulestr
 from icalendar import Calendar, Event
 from msgspec import Meta
 

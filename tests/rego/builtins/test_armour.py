@@ -13,14 +13,14 @@ from watchkey.rego.builtins.armour import decode_base64, decode_base64url, pem_b
 
 
 @given(st.binary(max_size=60))
-def test_every_encoding_is_decoded(data):
+def test_every_encoding_is_decoded(data: bytes) -> None:
     assert decode_base64(b64encode(data).decode()) == data
     padded = urlsafe_b64encode(data).decode()
     assert decode_base64url(padded) == data
     assert decode_base64url(padded.rstrip("=")) == data
 
 
-def test_line_breaks_do_not_matter():
+def test_line_breaks_do_not_matter() -> None:
     assert decode_base64("Zm9v\r\nYg==\n") == b"foob"
 
 
@@ -37,12 +37,12 @@ def test_line_breaks_do_not_matter():
         ("Zm9vYg==x", 8),
     ],
 )
-def test_errors_name_the_byte(text, place):
+def test_errors_name_the_byte(text: str, place: int) -> None:
     with pytest.raises(BuiltinError, match=f"illegal base64 data at input byte {place}$"):
         decode_base64(text)
 
 
-def test_a_length_that_cannot_be():
+def test_a_length_that_cannot_be() -> None:
     with pytest.raises(BuiltinError, match="illegal base64url string: a"):
         decode_base64url("a")
 
@@ -50,7 +50,7 @@ def test_a_length_that_cannot_be():
 PEM = "-----BEGIN THING-----\nZm9v\nYmFy\n-----END THING-----\n"
 
 
-def test_pem_blocks():
+def test_pem_blocks() -> None:
     found = list(pem_blocks("junk\n" + PEM + PEM.replace("THING", "OTHER") + "rest"))
     assert [(kind, content) for kind, content, _ in found] == [("THING", b"foobar"), ("OTHER", b"foobar")]
     assert found[-1][2] == "rest"
@@ -67,10 +67,10 @@ def test_pem_blocks():
         PEM.replace("-----\nZ", "----\nZ"),
     ],
 )
-def test_what_is_no_block_is_skipped(text):
+def test_what_is_no_block_is_skipped(text: str) -> None:
     assert list(pem_blocks(text)) == []
 
 
-def test_headers_of_a_block_are_skipped():
+def test_headers_of_a_block_are_skipped() -> None:
     text = PEM.replace("Zm9v", "Proc-Type: 4\nDEK: x\n\nZm9v")
     assert [content for _, content, _ in pem_blocks(text.replace("Proc-Type", "ProcType"))] == [b"foobar"]

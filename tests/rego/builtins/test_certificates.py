@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64encode
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,7 @@ from watchkey.rego.values import FALSE, TRUE
 CHAIN = making.root() + making.intermediate() + making.leaf()
 
 
-def common_names(found):
+def common_names(found: Any) -> list[str]:
     return [each["Subject"]["CommonName"] for each in found]
 
 
@@ -27,7 +28,7 @@ def context(now_ns: int | None = making.NOW_NS) -> Context:
 
 
 @pytest.mark.parametrize("text", [CHAIN, encoded(CHAIN)])
-def test_parse(text):
+def test_parse(text: str) -> None:
     assert common_names(call("crypto.x509.parse_certificates", text)) == ["root", "int", "leaf"]
 
 
@@ -39,23 +40,23 @@ def test_parse(text):
         (making.private_pem("rsa"), "PEM block type is 'PRIVATE KEY', expected CERTIFICATE"),
     ],
 )
-def test_parse_refuses(text, problem):
+def test_parse_refuses(text: str, problem: str) -> None:
     with pytest.raises(BuiltinError, match=problem):
         call("crypto.x509.parse_certificates", text)
 
 
-def test_verify():
+def test_verify() -> None:
     valid, chain = call("crypto.x509.parse_and_verify_certificates", CHAIN, ctx=context())
     assert valid is TRUE
     assert common_names(chain) == ["leaf", "int", "root"]
 
 
 @pytest.mark.parametrize("text", ["", "x", making.root(), making.root() + making.leaf(), CHAIN + making.root()])
-def test_what_does_not_verify_is_false_and_empty(text):
+def test_what_does_not_verify_is_false_and_empty(text: str) -> None:
     assert call("crypto.x509.parse_and_verify_certificates", text, ctx=context()) == (FALSE, ())
 
 
-def test_without_a_time_nothing_verifies():
+def test_without_a_time_nothing_verifies() -> None:
     assert call("crypto.x509.parse_and_verify_certificates", CHAIN, ctx=context(None)) == (FALSE, ())
 
 
@@ -70,7 +71,7 @@ def test_without_a_time_nothing_verifies():
         ({"KeyUsages": {"KeyUsageAny"}, "MaxConstraintComparisons": 5}, TRUE),
     ],
 )
-def test_options(options, valid):
+def test_options(options: Any, valid: Any) -> None:
     found = call("crypto.x509.parse_and_verify_certificates_with_options", CHAIN, options, ctx=context())
     assert found[0] is valid
 
@@ -86,12 +87,12 @@ def test_options(options, valid):
         ({"foo": 1}, "invalid key option"),
     ],
 )
-def test_options_that_are_not(options, problem):
+def test_options_that_are_not(options: Any, problem: str) -> None:
     with pytest.raises(BuiltinError, match=problem):
         call("crypto.x509.parse_and_verify_certificates_with_options", CHAIN, options, ctx=context())
 
 
-def test_keypair():
+def test_keypair() -> None:
     found = call("crypto.x509.parse_keypair", making.intermediate(), encoded(making.private_pem("rsa")))
     assert found["Leaf"]["Subject"]["CommonName"] == "int"
     assert found["PrivateKey"]["N"] == making.key("rsa").public_key().public_numbers().n
@@ -106,12 +107,12 @@ def test_keypair():
         (making.root(), encoded("junk"), "failed to parse private key"),
     ],
 )
-def test_keypairs_that_are_not(certificate, key, problem):
+def test_keypairs_that_are_not(certificate: Any, key: Any, problem: str) -> None:
     with pytest.raises(BuiltinError, match=problem):
         call("crypto.x509.parse_keypair", certificate, key)
 
 
-def test_private_keys():
+def test_private_keys() -> None:
     both = making.private_pem("rsa") + making.private_pem("p256")
     assert len(call("crypto.parse_private_keys", both)) == 2
     assert len(call("crypto.parse_private_keys", encoded(both))) == 2
@@ -119,7 +120,7 @@ def test_private_keys():
     assert call("crypto.parse_private_keys", "") is None
 
 
-def test_private_key_as_web_key():
+def test_private_key_as_web_key() -> None:
     assert call("crypto.x509.parse_rsa_private_key", making.private_pem("p256"))["crv"] == "P-256"
     assert call("crypto.x509.parse_rsa_private_key", making.public_pem("rsa")) is None
     with pytest.raises(BuiltinError, match="input PEM data was empty"):
@@ -127,11 +128,11 @@ def test_private_key_as_web_key():
 
 
 @pytest.mark.parametrize("text", ["foobar", "YmFkc3RyaW5n"])
-def test_requests_that_are_not(text):
-    with pytest.raises(BuiltinError, match="illegal base64|asn1: structure error"):
+def test_requests_that_are_not(text: str) -> None:
+    with pytest.raises(BuiltinError, match=r"illegal base64|asn1: structure error"):
         call("crypto.x509.parse_certificate_request", text)
 
 
-def test_verification_is_paid_for():
+def test_verification_is_paid_for() -> None:
     with pytest.raises(LimitExceeded):
         call("crypto.x509.parse_and_verify_certificates", CHAIN, ctx=Context(steps=500, now_ns=making.NOW_NS))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,7 +18,7 @@ DOCUMENTS = st.recursive(
 )
 
 
-def test_marks_of_html_are_escaped_in_keys_and_texts():
+def test_marks_of_html_are_escaped_in_keys_and_texts() -> None:
     assert (
         go_json(rego({"<": "&>\u2028", "a": [1, None, True]}))
         == '{"\\u003c":"\\u0026\\u003e\\u2028","a":[1,null,true]}'
@@ -25,7 +26,7 @@ def test_marks_of_html_are_escaped_in_keys_and_texts():
 
 
 @given(DOCUMENTS)
-def test_it_is_json(document):
+def test_it_is_json(document: Any) -> None:
     text = go_json(rego(document))
     assert json.loads(text) == document
     assert not set("<>&\u2028\u2029") & set(text)

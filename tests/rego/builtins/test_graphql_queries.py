@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from tests.rego.builtins.calling import Context, call, rego
@@ -29,7 +31,7 @@ directive @dd(x: Int!) on FIELD
         "{b(x: 1, i: {r: 1, k: {r: 2}}) {id}}", "{... @defer {a}}",
     ],
 )  # fmt: skip
-def test_queries_that_fit(query):
+def test_queries_that_fit(query: Any) -> None:
     assert call("graphql.is_valid", query, SCHEMA) is TRUE
     tree = call("graphql.parse_query", query)
     assert call("graphql.parse_and_verify", query, SCHEMA) == (TRUE, tree, call("graphql.parse_schema", SCHEMA))
@@ -44,14 +46,14 @@ def test_queries_that_fit(query):
         "{a} {a}", "{x: a x: b(x: 1) {id}}", "{__foo}",
     ],
 )  # fmt: skip
-def test_queries_that_do_not_fit(query):
+def test_queries_that_do_not_fit(query: Any) -> None:
     assert call("graphql.is_valid", query, SCHEMA) is FALSE
     assert call("graphql.parse_and_verify", query, SCHEMA) == rego([False, {}, {}])
     with pytest.raises(BuiltinError):
         call("graphql.parse", query, SCHEMA)
 
 
-def test_trees_instead_of_texts():
+def test_trees_instead_of_texts() -> None:
     query = call("graphql.parse_query", "query Q($v: Int! = 1) {x: b(x: $v) {id}}")
     schema = call("graphql.parse_schema", SCHEMA)
     assert call("graphql.is_valid", query, schema) is TRUE
@@ -61,31 +63,31 @@ def test_trees_instead_of_texts():
 
 
 @pytest.mark.parametrize("tree", [{"Operations": 1}, {"Operations": [1]}, {"Operations": [{"Name": 1}]}, {1: 2}])
-def test_trees_that_are_not(tree):
+def test_trees_that_are_not(tree: Any) -> None:
     assert call("graphql.is_valid", tree, SCHEMA) is FALSE
 
 
-def test_a_query_without_a_root_type_does_not_fit():
+def test_a_query_without_a_root_type_does_not_fit() -> None:
     assert call("graphql.is_valid", "{a}", "type T {a: Int}") is FALSE
 
 
 @pytest.mark.parametrize(("schema", "valid"), [(SCHEMA, TRUE), ("type T", FALSE), ("{", FALSE), (1, FALSE), ({}, TRUE)])
-def test_schemas(schema, valid):
+def test_schemas(schema: Any, valid: Any) -> None:
     assert call("graphql.schema_is_valid", schema) is valid
 
 
-def test_errors_name_the_place():
+def test_errors_name_the_place() -> None:
     with pytest.raises(BuiltinError, match=r"Cannot query field .* in GraphQL string at location 1:2"):
         call("graphql.parse", "{q}", SCHEMA)
 
 
-def test_a_query_of_many_overlaps_ends_in_the_budget():
+def test_a_query_of_many_overlaps_ends_in_the_budget() -> None:
     query = "{" + " ".join(f"a{n}: a" for n in range(3000)) + "}"
     with pytest.raises(LimitExceeded):
         call("graphql.is_valid", query, SCHEMA, ctx=Context(steps=100_000))
 
 
-def test_a_deep_tree_is_refused():
+def test_a_deep_tree_is_refused() -> None:
     tree = Object({"Alias": "a", "Name": "a"})
     for _ in range(300):
         tree = Object({"Alias": "a", "Name": "a", "SelectionSet": (tree,)})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from graphql import build_schema
 
@@ -11,7 +13,7 @@ from watchkey.rego.builtins.graphql_schema import checked_schema
 from watchkey.rego.builtins.graphql_syntax import parse_schema
 
 
-def checked(source: str):
+def checked(source: str) -> Any:
     return checked_schema(Context(), parse_schema(Context(), source))
 
 
@@ -30,7 +32,7 @@ def checked(source: str):
         'type T {a: Int @deprecated(reason: "x")}',
     ],
 )
-def test_sound(source):
+def test_sound(source: str) -> None:
     assert checked(source)
 
 
@@ -63,13 +65,13 @@ def test_sound(source):
         ("schema {query: Q} schema {query: Q} type Q {a: Int}", "Cannot have multiple schema entry points"),
     ],
 )
-def test_not_sound(source, problem):
+def test_not_sound(source: str, problem: str) -> None:
     with pytest.raises(BuiltinError) as caught:
         checked(source)
     assert problem in str(caught.value)
 
 
-def test_what_is_printed_is_the_schema():
+def test_what_is_printed_is_the_schema() -> None:
     found = checked(
         'type Q implements N @dd {a(x: [In!] = [{r: 1}], s: String = "\\u00e9"): E} interface N {a: E} enum E {A B} '
         "input In {r: Int! = 2} union U = Q scalar S directive @dd(a: Int) repeatable on OBJECT | FIELD schema {query: Q}"
@@ -81,6 +83,6 @@ def test_what_is_printed_is_the_schema():
     assert built.get_directive("dd") is not None
 
 
-def test_roots_by_name_only_without_a_schema_definition():
+def test_roots_by_name_only_without_a_schema_definition() -> None:
     assert checked("type Query {a: Int} type Mutation {a: Int}").roots == {"query": "Query", "mutation": "Mutation"}
     assert checked("type Query {a: Int} type Mutation {a: Int} schema {query: Query}").roots == {"query": "Query"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 import json
 from base64 import urlsafe_b64encode
+from typing import Any
 
 import pytest
 
@@ -37,20 +38,20 @@ def public_web_key(kind: str) -> dict:
     return {name: value for name, value in web_key(kind).items() if name not in ("d", "p", "q", "dp", "dq", "qi")}
 
 
-def verified(text: str, **constraints):
+def verified(text: str, **constraints: Any) -> Any:
     return call("io.jwt.decode_verify", text, {"secret": SECRET, **constraints}, ctx=Context(now_ns=100 * 10**9))
 
 
 # --- decode
 
 
-def test_decode():
+def test_decode() -> None:
     header, payload, signature = call("io.jwt.decode", token({"alg": "HS256"}, {"a": 1}))
     assert (header, payload) == (rego({"alg": "HS256"}), rego({"a": 1}))
     assert len(signature) == 64
 
 
-def test_decode_goes_to_the_innermost():
+def test_decode_goes_to_the_innermost() -> None:
     inner = token({"alg": "HS256"}, {"a": 1})
     assert call("io.jwt.decode", token({"cty": "JWT"}, f'"{inner}"'))[1] == rego({"a": 1})
 
@@ -68,12 +69,12 @@ def test_decode_goes_to_the_innermost():
         (token({}, {}) + "!", "JWT signature had invalid encoding"),
     ],
 )
-def test_decode_refuses(text, problem):
+def test_decode_refuses(text: str, problem: str) -> None:
     with pytest.raises(BuiltinError, match=problem):
         call("io.jwt.decode", text)
 
 
-def test_nesting_is_bounded():
+def test_nesting_is_bounded() -> None:
     text = token({}, {})
     for _ in range(20):
         text = token({"cty": "JWT", "alg": "HS256"}, text)
@@ -90,19 +91,19 @@ def test_nesting_is_bounded():
     ("kind", "algorithm"),
     [(kind, f"{family}{bits}") for kind, all_ in KEYS.items() for family in all_ for bits in (256, 384, 512)],
 )
-def test_what_is_signed_verifies_and_nothing_else(kind, algorithm):
+def test_what_is_signed_verifies_and_nothing_else(kind: str, algorithm: str) -> None:
     signed = call("io.jwt.encode_sign", {"alg": algorithm}, {"a": 1}, web_key(kind))
     name = f"io.jwt.verify_{algorithm.lower()}"
     assert call(name, signed, making.public_pem(kind)) is TRUE
     assert call(name, signed, json.dumps(public_web_key(kind))) is TRUE
-    head, payload, signature = signed.split(".")
+    head, _, signature = signed.split(".")
     assert call(name, f"{head}.{part({'a': 2})}.{signature}", making.public_pem(kind)) is FALSE
     other = "p256" if kind == "p384" else "p384"
     assert call(name, signed, making.public_pem(other)) is FALSE
     assert call("io.jwt.decode_verify", signed, {"cert": making.public_pem(kind)})[0] is TRUE
 
 
-def test_eddsa():
+def test_eddsa() -> None:
     signed = call("io.jwt.encode_sign", {"alg": "EdDSA"}, {}, web_key("ed25519"))
     assert call("io.jwt.verify_eddsa", signed, making.public_pem("ed25519")) is TRUE
     assert call("io.jwt.verify_eddsa", signed, making.public_pem("rsa")) is FALSE
@@ -110,7 +111,7 @@ def test_eddsa():
 
 
 @pytest.mark.parametrize("bits", [256, 384, 512])
-def test_secrets(bits):
+def test_secrets(bits: int) -> None:
     key = {"kty": "oct", "k": part(SECRET)}
     signed = call("io.jwt.encode_sign", {"alg": f"HS{bits}"}, {}, key)
     assert call(f"io.jwt.verify_hs{bits}", signed, SECRET) is TRUE
@@ -118,12 +119,12 @@ def test_secrets(bits):
     assert verified(signed)[0] is TRUE
 
 
-def test_signing_with_an_elliptic_curve_gives_the_same_each_time():
+def test_signing_with_an_elliptic_curve_gives_the_same_each_time() -> None:
     arguments = ({"alg": "ES256"}, {"a": 1}, web_key("p256"))
     assert call("io.jwt.encode_sign", *arguments) == call("io.jwt.encode_sign", *arguments)
 
 
-def test_the_key_that_the_header_names_is_the_one():
+def test_the_key_that_the_header_names_is_the_one() -> None:
     signed = call("io.jwt.encode_sign", {"alg": "RS256", "kid": "k"}, {}, web_key("rsa"))
     right, wrong = public_web_key("rsa"), public_web_key("p256")
     assert call("io.jwt.verify_rs256", signed, json.dumps({"keys": [wrong, right | {"kid": "k"}]})) is TRUE
@@ -132,7 +133,7 @@ def test_the_key_that_the_header_names_is_the_one():
     assert call("io.jwt.verify_rs256", signed, json.dumps(right | {"alg": "RS512"})) is FALSE
 
 
-def test_a_public_key_is_never_a_secret():
+def test_a_public_key_is_never_a_secret() -> None:
     forged = token({"alg": "HS256"}, {"a": 1}, secret=making.public_pem("rsa"))
     assert call("io.jwt.decode_verify", forged, {"cert": making.public_pem("rsa")}) == UNVERIFIED
     raw = json.loads(json_text(private_jwk(making.key("ed25519"))))["x"]
@@ -141,7 +142,7 @@ def test_a_public_key_is_never_a_secret():
 
 
 @pytest.mark.parametrize("algorithm", ["none", "None", "", "hs256", "XX256"])
-def test_algorithms_that_never_verify(algorithm):
+def test_algorithms_that_never_verify(algorithm: str) -> None:
     assert verified(token({"alg": algorithm}, {})) == UNVERIFIED
     unsigned = f"{part({'alg': algorithm})}.{part({})}."
     assert verified(unsigned) == UNVERIFIED
@@ -150,7 +151,7 @@ def test_algorithms_that_never_verify(algorithm):
 # --- decode_verify
 
 
-def test_verified_header_and_payload():
+def test_verified_header_and_payload() -> None:
     assert verified(token({"alg": "HS256"}, {"a": 1})) == rego([True, {"alg": "HS256"}, {"a": 1}])
 
 
@@ -177,7 +178,7 @@ def test_verified_header_and_payload():
         ({}, {"alg": "RS256"}, False),
     ],
 )
-def test_constraints(payload, constraints, valid):
+def test_constraints(payload: Any, constraints: Any, valid: Any) -> None:
     assert verified(token({"alg": "HS256"}, payload), **constraints)[0] is (TRUE if valid else FALSE)
 
 
@@ -190,7 +191,7 @@ def test_constraints(payload, constraints, valid):
         ({"typ": "JWT"}, False),
     ],
 )
-def test_critical_parameters_must_be_understood(header, valid):
+def test_critical_parameters_must_be_understood(header: Any, valid: Any) -> None:
     assert verified(token(header, {}))[0] is (TRUE if valid else FALSE)
 
 
@@ -205,30 +206,30 @@ def test_critical_parameters_must_be_understood(header, valid):
         ({"iss": 1}, "iss constraint: must be a string"),
     ],
 )
-def test_constraints_that_are_not(constraints, problem):
+def test_constraints_that_are_not(constraints: Any, problem: str) -> None:
     with pytest.raises(BuiltinError, match=problem):
         verified(token({"alg": "HS256"}, {}), **constraints)
 
 
-def test_without_a_time_there_is_an_error():
+def test_without_a_time_there_is_an_error() -> None:
     with pytest.raises(BuiltinError, match="must be a number"):
         call("io.jwt.decode_verify", token({"alg": "HS256"}, {}), {"secret": SECRET}, ctx=Context(now_ns=None))
 
 
 @pytest.mark.parametrize("claim", ["exp", "nbf"])
-def test_times_that_are_not_numbers_are_errors(claim):
+def test_times_that_are_not_numbers_are_errors(claim: str) -> None:
     with pytest.raises(BuiltinError, match=f"{claim} value must be a number"):
         verified(token({"alg": "HS256"}, {claim: "x"}))
 
 
-def test_the_last_of_two_keys_counts():
+def test_the_last_of_two_keys_counts() -> None:
     assert verified(token('{"alg":"HS256","alg":"none"}', {})) == UNVERIFIED
 
 
 # --- signing
 
 
-def test_what_is_signed_is_gos_json():
+def test_what_is_signed_is_gos_json() -> None:
     signed = call("io.jwt.encode_sign", {"alg": "HS256"}, {"b": "<&>", "a": 1}, {"kty": "oct", "k": "AA"})
     assert signed.split(".")[1] == part('{"a":1,"b":"\\u003c\\u0026\\u003e"}')
 
@@ -247,18 +248,18 @@ def test_what_is_signed_is_gos_json():
         ('{"alg": "HS256"}', "{}", "x", "not JSON"),
     ],
 )
-def test_signing_refuses(header, payload, key, problem):
+def test_signing_refuses(header: Any, payload: Any, key: Any, problem: str) -> None:
     with pytest.raises(BuiltinError, match=problem):
         call("io.jwt.encode_sign_raw", header, payload, key)
 
 
-def test_a_payload_of_another_type_need_not_be_json():
+def test_a_payload_of_another_type_need_not_be_json() -> None:
     assert call("io.jwt.encode_sign_raw", '{"alg":"HS256","typ":"text"}', "x", '{"kty":"oct","k":"AA"}').split(".")[
         1
     ] == part("x")
 
 
-def test_trying_many_keys_is_paid_for():
+def test_trying_many_keys_is_paid_for() -> None:
     keys = json.dumps({"keys": [public_web_key("p256")] * 50})
     signed = call("io.jwt.encode_sign", {"alg": "RS256"}, {}, web_key("rsa"))
     with pytest.raises(LimitExceeded):

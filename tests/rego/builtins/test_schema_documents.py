@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from tests.rego.builtins.calling import Context, rego
@@ -12,7 +14,7 @@ from watchkey.rego.values import Object
 DRAFT_4 = {"$schema": "http://json-schema.org/draft-04/schema#"}
 
 
-def compiled(document, **limits):
+def compiled(document: Any, **limits: Any) -> Any:
     return compile_schema(Context(**limits), rego(document))
 
 
@@ -50,12 +52,12 @@ def compiled(document, **limits):
         ({"$schema": 1}, r"\$schema must be of type string"),
     ],
 )
-def test_why_a_document_is_no_schema(document, problem):
+def test_why_a_document_is_no_schema(document: Any, problem: str) -> None:
     with pytest.raises(SchemaError, match=problem):
         compiled(document)
 
 
-def test_references_to_names_pointers_and_the_whole():
+def test_references_to_names_pointers_and_the_whole() -> None:
     named = {"definitions": {"x": {"$id": "#here", "type": "string"}}}
     assert compiled(named | {"$ref": "#here"}).target.types == ["string"]
     assert compiled(named | {"$ref": "#/definitions/x"}).target.types == ["string"]
@@ -63,17 +65,17 @@ def test_references_to_names_pointers_and_the_whole():
     assert whole.properties["next"].target is whole
 
 
-def test_keywords_of_later_drafts_do_not_hold_in_earlier_ones():
+def test_keywords_of_later_drafts_do_not_hold_in_earlier_ones() -> None:
     assert compiled(DRAFT_4 | {"const": 1}).constant is None
     assert compiled({"const": 1}).constant == (1,)
     assert compiled({"$schema": "http://json-schema.org/draft-06/schema#", "if": {}}).condition is None
 
 
-def test_booleans_are_schemas():
+def test_booleans_are_schemas() -> None:
     assert compiled({"properties": {"a": False}}).properties["a"].passes is False
 
 
-def test_nesting_and_size_are_bounded():
+def test_nesting_and_size_are_bounded() -> None:
     deep = Object()
     for _ in range(500):
         deep = Object({"not": deep})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -15,11 +16,11 @@ HOUR = 3600 * 10**9
 NS = st.integers(-(1 << 63), (1 << 63) - 1)
 
 
-def test_now_is_the_now_of_the_evaluation():
+def test_now_is_the_now_of_the_evaluation() -> None:
     assert call("time.now_ns") == NOW_NS
 
 
-def test_now_is_undefined_where_the_caller_gave_none():
+def test_now_is_undefined_where_the_caller_gave_none() -> None:
     assert is_undefined(call("time.now_ns", ctx=Context(now_ns=None)))
 
 
@@ -36,7 +37,7 @@ def test_now_is_undefined_where_the_caller_gave_none():
         ("1677-09-21T00:12:43.145224192Z", -(1 << 63)),
     ],
 )
-def test_rfc3339(text, wanted):
+def test_rfc3339(text: str, wanted: Any) -> None:
     assert call("time.parse_rfc3339_ns", text) == wanted
 
 
@@ -53,7 +54,7 @@ def test_rfc3339(text, wanted):
         ("\uff12021-01-01T00:00:00Z", "cannot parse"),
     ],
 )
-def test_rfc3339_refuses(text, problem):
+def test_rfc3339_refuses(text: str, problem: str) -> None:
     with pytest.raises(BuiltinError, match=problem.replace("(", r"\(")):
         call("time.parse_rfc3339_ns", text)
 
@@ -72,11 +73,11 @@ def test_rfc3339_refuses(text, problem):
         ("2006  01", "1970 01", 0),
     ],
 )
-def test_go_layouts(layout, text, wanted):
+def test_go_layouts(layout: str, text: str, wanted: Any) -> None:
     assert call("time.parse_ns", layout, text) == wanted
 
 
-def test_year_of_one_digit_is_not_a_year():
+def test_year_of_one_digit_is_not_a_year() -> None:
     with pytest.raises(BuiltinError, match='cannot parse "7" as "2006"'):
         call("time.parse_ns", "2006", "7")
 
@@ -92,11 +93,11 @@ def test_year_of_one_digit_is_not_a_year():
         ([0, "America/Sao_Paulo", "MST"], "-03"),
     ],
 )
-def test_format(operand, wanted):
+def test_format(operand: Any, wanted: Any) -> None:
     assert call("time.format", operand) == wanted
 
 
-def test_date_clock_and_weekday_in_a_zone():
+def test_date_clock_and_weekday_in_a_zone() -> None:
     operand = [1_711_846_800 * 10**9, "Europe/Berlin"]  # the second after clocks went forward
     assert call("time.date", operand) == (2024, 3, 31)
     assert call("time.clock", operand) == (3, 0, 0)
@@ -104,48 +105,48 @@ def test_date_clock_and_weekday_in_a_zone():
 
 
 @pytest.mark.parametrize("name", ["Nope/Zone", "../etc/passwd", "/etc/localtime", "Local", "a" * 5000, "\x00"])
-def test_zones_that_are_not(name):
+def test_zones_that_are_not(name: str) -> None:
     with pytest.raises(BuiltinError):
         call("time.clock", [0, name])
 
 
 @pytest.mark.parametrize("number", [1 << 63, -(1 << 63) - 1, 1.5, Decimal("1e300")])
-def test_a_timestamp_is_an_integer_of_64_bits(number):
+def test_a_timestamp_is_an_integer_of_64_bits(number: int) -> None:
     with pytest.raises(BuiltinError, match="timestamp too big"):
         call("time.date", number)
 
 
 @pytest.mark.parametrize("operand", [[], ["x"], [0, 1], "x", None])
-def test_an_instant_is_a_number_or_a_pair(operand):
+def test_an_instant_is_a_number_or_a_pair(operand: Any) -> None:
     with pytest.raises(OperandError, match="operand 1 must be"):
         call("time.date", operand)
 
 
-def test_add_date_runs_over_the_ends_of_months():
+def test_add_date_runs_over_the_ends_of_months() -> None:
     january_31 = call("time.parse_ns", "2006-01-02", "2021-01-31")
     assert call("time.add_date", january_31, 0, 1, 0) == call("time.parse_ns", "2006-01-02", "2021-03-03")
     assert call("time.add_date", january_31, 0, 0, -31) == call("time.parse_ns", "2006-01-02", "2020-12-31")
 
 
-def test_add_date_keeps_the_clock_where_clocks_change():
+def test_add_date_keeps_the_clock_where_clocks_change() -> None:
     before = call("time.parse_rfc3339_ns", "2024-03-30T12:00:00+01:00")
     after = call("time.add_date", [before, "Europe/Berlin"], 0, 0, 1)
     assert after - before == 23 * HOUR
 
 
 @pytest.mark.parametrize("parts", [(293, 0, 0), (10**15, 0, 0), (0, -(10**30), 0)])
-def test_add_date_beyond_64_bits(parts):
+def test_add_date_beyond_64_bits(parts: Any) -> None:
     with pytest.raises(BuiltinError, match="time outside of valid range"):
         call("time.add_date", 0, *parts)
 
 
-def test_add_date_wants_integers():
+def test_add_date_wants_integers() -> None:
     assert call("time.add_date", 0, rego(Decimal("1.0")), 0, 0) == 365 * 24 * HOUR
     with pytest.raises(OperandError, match="operand 3 must be integer number"):
         call("time.add_date", 0, 0, 1.5, 0)
 
 
-def test_diff_counts_on_the_calendar():
+def test_diff_counts_on_the_calendar() -> None:
     first = call("time.parse_ns", "2006-01-02", "2020-02-02")
     second = call("time.parse_ns", "2006-01-02", "2020-03-01")
     assert call("time.diff", first, second) == (0, 0, 28, 0, 0, 0)
@@ -153,12 +154,12 @@ def test_diff_counts_on_the_calendar():
 
 
 @given(NS, NS)
-def test_diff_is_never_negative(first, second):
+def test_diff_is_never_negative(first: int, second: int) -> None:
     assert min(call("time.diff", first, second)) >= 0
 
 
 @given(NS)
-def test_what_is_formatted_can_be_parsed(instant):
+def test_what_is_formatted_can_be_parsed(instant: int) -> None:
     assert call("time.parse_rfc3339_ns", call("time.format", instant)) == instant
 
 
@@ -177,7 +178,7 @@ def test_what_is_formatted_can_be_parsed(instant):
         ("-9223372036854775808ns", -(1 << 63)),
     ],
 )
-def test_durations(text, wanted):
+def test_durations(text: str, wanted: Any) -> None:
     assert call("time.parse_duration_ns", text) == wanted
 
 
@@ -194,11 +195,11 @@ def test_durations(text, wanted):
         ("1e3s", 'unknown unit "e"'),
     ],
 )
-def test_durations_that_are_not(text, problem):
+def test_durations_that_are_not(text: str, problem: str) -> None:
     with pytest.raises(BuiltinError, match=problem):
         call("time.parse_duration_ns", text)
 
 
-def test_a_hostile_layout_ends_in_the_budget():
+def test_a_hostile_layout_ends_in_the_budget() -> None:
     with pytest.raises(LimitExceeded):
         call("time.parse_ns", "1" * 200_000, "1" * 200_000, ctx=Context(steps=1_000_000))

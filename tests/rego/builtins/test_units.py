@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -18,7 +19,7 @@ from watchkey.rego.errors import BuiltinError, LimitExceeded
         ("1ei", 1 << 60),
     ],
 )  # fmt: skip
-def test_quantities(text, wanted):
+def test_quantities(text: str, wanted: Any) -> None:
     assert call("units.parse", text) == wanted
 
 
@@ -29,7 +30,7 @@ def test_quantities(text, wanted):
         ("2EiB", 1 << 61), ("1e3", 1000), ("-1.9", -1),
     ],
 )  # fmt: skip
-def test_bytes(text, wanted):
+def test_bytes(text: str, wanted: Any) -> None:
     assert call("units.parse_bytes", text) == wanted
 
 
@@ -46,18 +47,18 @@ def test_bytes(text, wanted):
         ("1e+", "could not parse amount"),
     ],
 )
-def test_quantities_that_are_not(text, problem):
+def test_quantities_that_are_not(text: str, problem: str) -> None:
     with pytest.raises(BuiltinError, match=f"units.parse: units.parse: {problem}"):
         call("units.parse", text)
 
 
-def test_bytes_that_are_not():
-    with pytest.raises(BuiltinError, match="units.parse_bytes: units.parse_bytes: byte unit q not recognized"):
+def test_bytes_that_are_not() -> None:
+    with pytest.raises(BuiltinError, match=r"units\.parse_bytes: units\.parse_bytes: byte unit q not recognized"):
         call("units.parse_bytes", "1q")
 
 
 @pytest.mark.parametrize("name", ["units.parse", "units.parse_bytes"])
 @pytest.mark.parametrize("text", ["1e999999", "1e-999999", "1" * 5000])
-def test_magnitudes_are_bounded(name, text):
+def test_magnitudes_are_bounded(name: str, text: str) -> None:
     with pytest.raises(LimitExceeded):
         call(name, text)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -28,7 +30,7 @@ from watchkey.rego.values import FALSE, TRUE
         ("*", {"path": "*", "raw_path": "*"}),
     ],
 )  # fmt: skip
-def test_parts(text, wanted):
+def test_parts(text: str, wanted: Any) -> None:
     assert call("uri.parse", text) == rego(wanted)
 
 
@@ -49,20 +51,20 @@ def test_parts(text, wanted):
         ("http://a b/", 'invalid character " " in host name'),
     ],
 )
-def test_what_is_no_uri(text, problem):
+def test_what_is_no_uri(text: str, problem: str) -> None:
     assert call("uri.is_valid", text) is FALSE
     with pytest.raises(BuiltinError) as caught:
         call("uri.parse", text)
     assert problem in str(caught.value)
 
 
-def test_validity():
+def test_validity() -> None:
     assert call("uri.is_valid", "http://foo]bar/") is TRUE
     assert call("uri.is_valid", "") is FALSE
     assert call("uri.is_valid", 1) is FALSE
 
 
-def test_parts_that_only_certificates_show():
+def test_parts_that_only_certificates_show() -> None:
     url = split_url("https://u@h?")
     assert (url.has_user, url.empty_query, url.omits_host) == (True, True, False)
     assert split_url("file:///x").omits_host is False
@@ -70,5 +72,5 @@ def test_parts_that_only_certificates_show():
 
 
 @given(st.text(max_size=30))
-def test_any_text_is_a_uri_or_not(text):
+def test_any_text_is_a_uri_or_not(text: str) -> None:
     assert call("uri.is_valid", text) in (TRUE, FALSE)

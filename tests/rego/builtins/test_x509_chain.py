@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from cryptography import x509
 
@@ -18,16 +20,16 @@ def parsed(*pems: str) -> list[Certificate]:
     return [parse_certificates(content)[0] for pem in pems for _, content, _ in pem_blocks(pem)]
 
 
-def chain(*pems: str, **wanted) -> list[str]:
+def chain(*pems: str, **wanted: Any) -> list[str]:
     found = verified_chain(parsed(*pems), Wanted(**{"now_ns": making.NOW_NS, **wanted}))
     return [each.fields["Subject"]["CommonName"] for each in found]
 
 
-def test_the_chain_goes_from_leaf_to_root():
+def test_the_chain_goes_from_leaf_to_root() -> None:
     assert chain(making.root(), making.intermediate(), making.leaf()) == ["leaf", "int", "root"]
 
 
-def test_a_root_vouches_for_itself():
+def test_a_root_vouches_for_itself() -> None:
     root = making.root()
     assert chain(root, root) == ["root"]
 
@@ -58,7 +60,7 @@ def test_a_root_vouches_for_itself():
         "",
     ],
 )
-def test_intermediates_that_do_not_vouch(between):
+def test_intermediates_that_do_not_vouch(between: str) -> None:
     with pytest.raises(NotTrusted):
         chain(making.root(), between, making.leaf())
 
@@ -72,25 +74,25 @@ def test_intermediates_that_do_not_vouch(between):
         making.within([x509.RFC822Name("example.com")], [x509.UniformResourceIdentifier(".example.com")]),
     ],
 )
-def test_constraints_that_hold(constraints):
+def test_constraints_that_hold(constraints: Any) -> None:
     assert chain(making.root(), making.intermediate(CA, constraints), making.leaf())
 
 
-def test_a_path_can_be_too_long():
+def test_a_path_can_be_too_long() -> None:
     root = making.certificate("root", "root", ("p384", "p384"), making.authority(0))
     assert chain(root, making.certificate("leaf", "root", ("leaf", "p384"), (making.NAMES, False)))
     with pytest.raises(NotTrusted):
         chain(root, making.intermediate(), making.leaf())
 
 
-def test_times_are_inclusive():
+def test_times_are_inclusive() -> None:
     ends = parsed(making.leaf())[0].valid_until
     assert chain(making.root(), making.intermediate(), making.leaf(), now_ns=ends)
     with pytest.raises(NotTrusted):
         chain(making.root(), making.intermediate(), making.leaf(), now_ns=ends + 1)
 
 
-def test_usages():
+def test_usages() -> None:
     pems = making.root(), making.intermediate(), making.leaf((making.CLIENT_AUTH, False))
     assert chain(*pems, usages=(2,))
     assert chain(*pems, usages=(0,))
@@ -99,19 +101,19 @@ def test_usages():
 
 
 @pytest.mark.parametrize("name", ["db.example.com", "DB.example.com.", "a.w.example.com", "10.1.2.3", "[10.1.2.3]"])
-def test_names_that_the_leaf_has(name):
+def test_names_that_the_leaf_has(name: str) -> None:
     assert chain(making.root(), making.intermediate(), making.leaf(), name=name)
 
 
 @pytest.mark.parametrize(
     "name", ["example.com", "w.example.com", "a.b.w.example.com", "10.1.2.4", "leaf", "db..example.com"]
 )
-def test_names_that_the_leaf_does_not_have(name):
+def test_names_that_the_leaf_does_not_have(name: str) -> None:
     with pytest.raises(NotTrusted):
         chain(making.root(), making.intermediate(), making.leaf(), name=name)
 
 
-def test_a_changed_leaf_is_not_trusted():
+def test_a_changed_leaf_is_not_trusted() -> None:
     certificates = parsed(making.root(), making.intermediate(), making.leaf())
     certificates[-1].signed = certificates[-1].signed.replace(b"db.example", b"dx.example")
     with pytest.raises(NotTrusted):

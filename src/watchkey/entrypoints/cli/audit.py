@@ -75,6 +75,11 @@ _db_option = click.option(
 _key_option = click.option("--key", "key_text", metavar="KEY", help="The log's public key, or a file that holds it.")
 
 
+@examples(
+    ("watchkey audit verify", "exit code 0 ok, 2 tampered, 3 rolled back, 4 gap"),
+    ("watchkey audit tail -f", "follow the decisions as they are made"),
+    ("watchkey audit prove 17 > 17.tlog-proof", "one entry, provable without the log"),
+)
 @click.group()
 def audit() -> None:
     """Verify, prove, follow and export the audit log."""
@@ -396,6 +401,7 @@ def anchor(globals_: Globals, db: Path | None, *, as_json: bool) -> None:
     click.echo(json.dumps({"checkpoint": note}, ensure_ascii=False) if as_json else note, nl=as_json)
 
 
+@examples(("watchkey audit accept-rollback", "after a loss, when no newer copy of the database exists"))
 @audit.command("accept-rollback")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @pass_globals

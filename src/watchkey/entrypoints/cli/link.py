@@ -63,6 +63,7 @@ def link() -> None:
     """Which subject is which person of a source."""
 
 
+@examples(("watchkey link list", "every subject with the person behind it"))
 @link.command("list")
 @json_option
 @pass_globals

@@ -26,6 +26,7 @@ def sessions(ctx: click.Context, server: str, *, as_json: bool) -> None:
         emit(answer, as_json=as_json, text=lambda: _words(answer))
 
 
+@examples(("watchkey sessions --server … end 1f2e3d4c5b6a7988 --reason 'looks odd'", "the person is told the reason"))
 @sessions.command()
 @click.argument("session")
 @click.option("--reason", required=True, help="Told to the person, and recorded.")

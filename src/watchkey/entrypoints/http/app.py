@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Mapping, Sequence
 from typing import Final, Protocol
 
-from watchkey.entrypoints.http import health, native, opa, openapi, webhooks
+from watchkey.entrypoints.http import health, native, opa, openapi, svix_webhooks, webhooks
 from watchkey.entrypoints.http.exchange import Door, Fault, Request, Response, Route, native_fault
 from watchkey.entrypoints.http.limits import Limits
 from watchkey.entrypoints.http.metrics import Metrics
@@ -98,6 +98,7 @@ class App:
             *native.routes(service, questions, self.limits),
             *opa.routes(questions, self.limits),
             *webhooks.routes(service, self.limits, self.metrics),
+            *svix_webhooks.routes(service, self.limits, self.metrics),
             *health.routes(service, self.metrics, self.limits),
             *openapi.routes(self.limits),
             *more,

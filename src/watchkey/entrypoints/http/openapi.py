@@ -124,16 +124,23 @@ def _data_paths() -> _Json:
 
 
 def _webhook_paths() -> _Json:
-    post = _operation(
-        "pagerdutyWebhook",
-        "A PagerDuty v3 webhook: a hint to read the source soon. Proven by `X-PagerDuty-Signature`.",
-        {"type": "object"},
-        errors=(401, 413),
-        status=202,
-    )
+    return {
+        f"/v1/webhooks/{kind}/{{source}}": {
+            "post": _webhook(f"{name}Webhook", f"{what}: a hint to read the source soon. Proven by `{header}`."),
+            "parameters": [_in_path("source", "A source's name.")],
+        }
+        for kind, name, what, header in (
+            ("pagerduty", "pagerduty", "A PagerDuty v3 webhook", "X-PagerDuty-Signature"),
+            ("incident_io", "incidentIo", "An incident.io webhook", "webhook-signature"),
+        )
+    }
+
+
+def _webhook(name: str, summary: str) -> _Json:
+    post = _operation(name, summary, {"type": "object"}, errors=(401, 413), status=202)
     post["security"] = []
     post["requestBody"] = {"required": True, "content": _content({})}
-    return {"/v1/webhooks/pagerduty/{source}": {"post": post, "parameters": [_in_path("source", "A source's name.")]}}
+    return post
 
 
 def _health_paths() -> _Json:
