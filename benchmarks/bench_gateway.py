@@ -110,7 +110,8 @@ def pgbench(way: tuple[int, str, str], clients: int, mode: str, seconds: int) ->
     done = subprocess.run(
         [find_binaries() / "pgbench", "-S", "-n", "-M", mode, "-c", str(clients), "-j", "1", "-T", str(seconds),
          f"host=127.0.0.1 port={port} user={user} dbname=orders sslmode=disable"],
-        env={**os.environ, "PGPASSWORD": password, "PGGSSENCMODE": "disable"}, capture_output=True, text=True, check=False,
+        env={**os.environ, "PGPASSWORD": password, "PGGSSENCMODE": "disable"},
+        capture_output=True, text=True, check=False,
     )  # fmt: skip
     if done.returncode:
         raise RuntimeError(done.stderr)

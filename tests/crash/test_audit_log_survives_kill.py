@@ -36,7 +36,7 @@ def acknowledged_until_killed(database: Path, seconds: float) -> list[str]:
 @pytest.mark.timeout(60 + 15 * KILLS)
 def test_a_log_survives_being_killed_again_and_again(tmp_path: Path) -> None:
     database = tmp_path / "watchkey.db"
-    dice = random.Random(20261125)  # noqa: S311 - reproducible instants, no secret
+    dice = random.Random(20261125)
     said: dict[int, str] = {}
     for _ in range(KILLS):
         for line in acknowledged_until_killed(database, dice.uniform(0, 0.15)):

@@ -228,7 +228,11 @@ class Nights(RuleBasedStateMachine):
             and any(turn.ends_at is not None and turn.ends_at > now for turn in self.last.shifts)
         )
 
-    @rule(steps=st.integers(0, 3), off=st.sampled_from([-TICK, timedelta(0), timedelta(0), TICK]), restarts=st.sampled_from(range(5)))
+    @rule(
+        steps=st.integers(0, 3),
+        off=st.sampled_from([-TICK, timedelta(0), timedelta(0), TICK]),
+        restarts=st.sampled_from(range(5)),
+    )
     def time_passes(self, steps: int, off: timedelta, restarts: int) -> None:
         """To just before, at, or just after a border, since that is where mistakes live; sometimes over a restart."""
         target = NOW + STEP * ((self.clock.now() - NOW) // STEP + steps) + off

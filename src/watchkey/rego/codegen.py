@@ -300,8 +300,7 @@ class RuleEmitter(TermEmitter):
                     looked_up = "".join(f"[{key!a}]" for key in path)
                     self.line(f"try: v = v{looked_up}")
                     self.line("except LOOKUP: v = UNDEF")
-                self.line("if type(v) is not str and v is not UNDEF:")
-                self.line(" v = v if type(v) is int and SMALL > v > -SMALL else from_json(v)")
+                self.line("if type(v) is not str and v is not UNDEF and not st.frozen: v = from_json(v)")
                 self.line(f"st.memo[{slot}] = v")
                 self.line("return v")
 

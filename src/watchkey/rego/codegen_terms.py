@@ -216,7 +216,20 @@ class TermEmitter(Emitter):
                 break
             names.append(part.value)
         slot = self.context.input_slot(tuple(names))
-        return self.walk(self.remembered(slot, f"i{slot}"), path[len(names) :])
+        return self.walk(self.input_part(slot, names), path[len(names) :])
+
+    def input_part(self, slot: int, names: list[str]) -> str:
+        """A part of the input, looked up and frozen where it is read first. Written out: a call would cost as much."""
+        name = self.set(f"{self.memo}[{slot}]")
+        with self.block(f"if {name} is UNSET:"):
+            looked_up = "".join(f"[{key!a}]" for key in names)
+            self.line(f"try: {name} = {self.st}.input{looked_up}")
+            self.line(f"except LOOKUP: {name} = UNDEF")
+            plain = f"type({name}) is str or {name} is UNDEF or (type({name}) is int and SMALL > {name} > -SMALL)"
+            self.line(f"if not ({plain} or {self.st}.frozen): {name} = from_json({name})")
+            self.line(f"{self.memo}[{slot}] = {name}")
+        self.fail_if(f"{name} is UNDEF")
+        return name
 
     def remembered(self, slot: int, function: str) -> str:
         """The value that a function keeps in a slot of the memory."""
@@ -405,6 +418,11 @@ class TermEmitter(Emitter):
                 return f"{args[0]} {'==' if call.target == 'equal' else '!='} {args[1]}"
         if call.target == MEMBER and isinstance(call.args[1], Const) and type(call.args[1].value) is Set:
             return f"(type({args[0]}) in PLAIN and {args[0]} in {args[1]} or member({self.st}, {args[0]}, {args[1]}))"
+        if call.target == MEMBER:
+            element, collection = args
+            few = f"type({collection}) is Set or (type({collection}) is tuple and len({collection}) < 64)"
+            quick = f"type({element}) in PLAIN and ({few})"
+            return f"({element} in {collection} if {quick} else member({self.st}, {element}, {collection}))"
         if call.target in _NATIVE:
             for index, arg in enumerate(call.args):
                 other = args[1 - index]

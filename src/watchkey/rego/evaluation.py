@@ -48,9 +48,12 @@ def freeze(document: Mapping[str, Any]) -> Data:
 NO_DATA: Final = Data()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Result:
-    """What an evaluation gave: a frozen Rego value or UNDEFINED, the lines printed, the steps taken, the trace."""
+    """What an evaluation gave: a frozen Rego value or UNDEFINED, the lines printed, the steps taken, the trace.
+
+    Not frozen, because a frozen one takes three times as long to make and each decision makes one.
+    """
 
     value: Any
     prints: tuple[tuple[Location, str], ...] = ()
@@ -79,8 +82,8 @@ class Prepared:
     depth: int
     places: dict[str, list[Any]]
     """For each generated module, by file name, the place in Rego of each line."""
-    bodies: list[TracedBody] | None
-    """The bodies that the code reports on; None where it is not traced."""
+    bodies: list[TracedBody]
+    """The bodies that the code reports on; none where it is not traced."""
 
 
 class Query:
@@ -112,34 +115,34 @@ class Query:
         Raises EvaluationError where there is no answer: conflicting rules, a bound reached (LimitExceeded), input that
         is not JSON (MalformedValue), and errors of built-ins if those are strict.
         """
-        if self._prepared.depth > limits.depth:
-            message = f"rules call each other {self._prepared.depth} deep, more than {limits.depth}"
+        prepared = self._prepared
+        if prepared.depth > limits.depth:
+            message = f"rules call each other {prepared.depth} deep, more than {limits.depth}"
             raise LimitExceeded(message)
-        st = State(self._prepared.slots, data.document, input, limits.steps, limits.size)
+        st = State(prepared.slots, data.document, input, limits.steps, limits.size)
         st.now_ns, st.seed, st.host, st.strict = now_ns, seed, host, strict_builtin_errors
         if trace:
-            return self._traced().run(st, limits)
-        return self.run(st, limits)
+            return self._traced().record(st, limits)
+        value = self._value(st)
+        return Result(value=value, prints=tuple(st.prints), steps=limits.steps - st.budget.left)
 
-    def run(self, st: State, limits: Limits) -> Result:
-        """Evaluate with a prepared state."""
-        bodies = self._prepared.bodies
-        recorder = None
-        if bodies is not None:
-            st.memo.extend([UNSET] * (self._prepared.slots - len(st.memo)))
-            recorder = st.trace = Recorder(bodies)
+    def record(self, st: State, limits: Limits) -> Result:
+        """Evaluate traced code with a prepared state."""
+        st.memo.extend([UNSET] * (self._prepared.slots - len(st.memo)))
+        recorder = st.trace = Recorder(self._prepared.bodies)
+        value = self._value(st)
+        lines = frozenset(recorder.lines)
+        trace = Trace(bodies=tuple(recorder.bodies), progress=recorder.progress, lines=lines)
+        return Result(value=value, prints=tuple(st.prints), steps=limits.steps - st.budget.left, trace=trace)
+
+    def _value(self, st: State) -> Any:
         try:
-            value = self._prepared.function(st)
+            return self._prepared.function(st)
         except RecursionError:
             message = "values or rules are nested too deeply"
             raise LimitExceeded(message) from None
         except EvaluationError as problem:
             raise self._located(problem) from None
-        record = None
-        if recorder is not None:
-            lines = frozenset(recorder.lines)
-            record = Trace(bodies=tuple(recorder.bodies), progress=recorder.progress, lines=lines)
-        return Result(value=value, prints=tuple(st.prints), steps=limits.steps - st.budget.left, trace=record)
 
     def _located(self, problem: EvaluationError) -> EvaluationError:
         """The error with the place in the policy where it arose."""

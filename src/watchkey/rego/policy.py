@@ -108,7 +108,7 @@ class Policy:
         function = _query_function(context, code.namespace, ordered, names if bindings else None)
         policy_unit = code.context.unit
         places = {policy_unit.file: policy_unit.places, context.unit.file: context.unit.places}
-        bodies = code.context.bodies if isinstance(code.context, TracedContext) else None
+        bodies = code.context.bodies if isinstance(code.context, TracedContext) else []
 
         def traced_query() -> Query:
             if not bindings:

@@ -61,6 +61,7 @@ class State:
         "budget",
         "cache",
         "data",
+        "frozen",
         "host",
         "input",
         "max_size",
@@ -79,6 +80,7 @@ class State:
         self.memo: list[Any] = [UNSET] * slots
         self.data = data
         self.input = document
+        self.frozen = type(document) is Object
         self.budget = Budget(steps)
         self.max_size = max_size
         self.mocks: dict[str, Any] = {}
@@ -120,7 +122,8 @@ class State:
         for name in ("budget", "cache", "host", "max_size", "now_ns", "prints", "seed", "strict", "trace", "weights"):
             setattr(other, name, getattr(self, name))
         other.memo = [UNSET] * len(self.memo)
-        other.data, other.input, other.mocks, other.presets = self.data, self.input, self.mocks, self.presets
+        other.data, other.mocks, other.presets = self.data, self.mocks, self.presets
+        other.input, other.frozen = self.input, self.frozen
         for change in changes:
             other.apply(change)
         for slot, value in other.presets:
@@ -132,8 +135,8 @@ class State:
         """Make one change of `derive`."""
         kind = change[0]
         if kind == "input":
-            base = UNDEFINED if self.input is UNDEFINED else from_json(self.input)
-            self.input = replaced(base, change[1], change[2])
+            base = self.input if self.frozen or self.input is UNDEFINED else from_json(self.input)
+            self.input, self.frozen = replaced(base, change[1], change[2]), True
         elif kind == "function":
             self.mocks = {**self.mocks, change[1]: change[2]}
         elif kind == "functions":

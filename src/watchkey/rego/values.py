@@ -95,21 +95,22 @@ class Object(dict[Any, Any]):
     """A Rego object: an immutable mapping from any value to any value, hashable, iterated in sorted key order."""
 
     __slots__ = ("_hash", "_pairs", "weight")
+    _hash: int
+    _pairs: tuple[tuple[Any, Any], ...]
+    weight: int
 
     def __hash__(self) -> int:  # type: ignore[override]  # dict declares it None; this dict never changes
-        try:
-            return self._hash
-        except AttributeError:
-            self._hash: int = hash(frozenset(self.items()))
-            return self._hash
+        known: int | None = getattr(self, "_hash", None)
+        if known is None:
+            known = self._hash = hash(frozenset(self.items()))
+        return known
 
     def pairs(self) -> tuple[tuple[Any, Any], ...]:
         """``(key, value)`` pairs in the order of the keys; computed once."""
-        try:
-            return self._pairs
-        except AttributeError:
-            self._pairs: tuple[tuple[Any, Any], ...] = tuple([(key, self[key]) for key in sort_values(self.keys())])
-            return self._pairs
+        known: tuple[tuple[Any, Any], ...] | None = getattr(self, "_pairs", None)
+        if known is None:
+            known = self._pairs = tuple([(key, self[key]) for key in sort_values(self.keys())])
+        return known
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Object, (dict(self),)
@@ -122,14 +123,15 @@ class Set(frozenset[Any]):
     """A Rego set: a frozenset that remembers its elements in sorted order."""
 
     __slots__ = ("_ordered", "weight")
+    _ordered: tuple[Any, ...]
+    weight: int
 
     def ordered(self) -> tuple[Any, ...]:
         """The elements in Rego's order; computed once."""
-        try:
-            return self._ordered
-        except AttributeError:
-            self._ordered: tuple[Any, ...] = tuple(sort_values(self))
-            return self._ordered
+        known: tuple[Any, ...] | None = getattr(self, "_ordered", None)
+        if known is None:
+            known = self._ordered = tuple(sort_values(self))
+        return known
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Set, (list(self),)

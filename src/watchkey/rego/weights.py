@@ -27,6 +27,9 @@ _KEPT_FROM: Final = 64
 """Arrays that weigh less are weighed again each time: that is cheaper than to remember them."""
 
 _SHIFT: Final = 6
+_FEW: Final = 16
+"""So few plain elements are not worth weighing: strings that are too long are refused where they are made."""
+_PLAIN: Final = frozenset(PLAIN_TYPES)
 _TEXT: Final = {str}
 _LIGHT: Final = PLAIN_TYPES - {str}
 
@@ -43,12 +46,11 @@ def weigh(st: Purse, value: Any) -> int:
         return 1
     if kind is tuple:
         return _array(st, value)
-    try:
-        weight: int = value.weight
-    except AttributeError:
-        weight = _checked(st, _parts(st, value.items(), pairs=True) if kind is Object else _parts(st, value))
-        value.weight = weight
-    return weight
+    known: int | None = getattr(value, "weight", None)
+    if known is None:
+        known = _checked(st, _parts(st, value.items(), pairs=True) if kind is Object else _parts(st, value))
+        value.weight = known
+    return known
 
 
 def _array(st: Purse, value: tuple[Any, ...]) -> int:
@@ -114,5 +116,6 @@ def array(st: Purse, elements: list[Any]) -> tuple[Any, ...]:
 
 def weighed(st: Purse, made: Any) -> Any:
     """A set or object under construction is finished; gives it back."""
-    weigh(st, made)
+    if len(made) > _FEW or not _PLAIN.issuperset(map(type, made.values() if type(made) is Object else made)):
+        weigh(st, made)
     return made

@@ -12,6 +12,7 @@ SEEN = (
     "responding to incident",
     "override that they made",
     "has not been read for",
+    "6. The gateway",
     "TAMPERED",
     "Nothing is left running",
 )

@@ -69,6 +69,8 @@ def test_trees_that_are_not(tree: Any) -> None:
 
 def test_a_query_without_a_root_type_does_not_fit() -> None:
     assert call("graphql.is_valid", "{a}", "type T {a: Int}") is FALSE
+    with pytest.raises(BuiltinError, match='Schema does not support operation type "query"'):
+        call("graphql.parse", "{a}", "type T {a: Int}")
 
 
 @pytest.mark.parametrize(("schema", "valid"), [(SCHEMA, TRUE), ("type T", FALSE), ("{", FALSE), (1, FALSE), ({}, TRUE)])

@@ -74,7 +74,8 @@ def test_not_sound(source: str, problem: str) -> None:
 def test_what_is_printed_is_the_schema() -> None:
     found = checked(
         'type Q implements N @dd {a(x: [In!] = [{r: 1}], s: String = "\\u00e9"): E} interface N {a: E} enum E {A B} '
-        "input In {r: Int! = 2} union U = Q scalar S directive @dd(a: Int) repeatable on OBJECT | FIELD schema {query: Q}"
+        "input In {r: Int! = 2} union U = Q scalar S directive @dd(a: Int) repeatable "
+        "on OBJECT | FIELD schema {query: Q}"
     )
     built = build_schema(found.sdl(), assume_valid=True)
     assert built.query_type is not None

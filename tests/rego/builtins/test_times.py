@@ -122,6 +122,11 @@ def test_an_instant_is_a_number_or_a_pair(operand: Any) -> None:
         call("time.date", operand)
 
 
+def test_the_zone_of_the_machine_is_not_asked_for() -> None:
+    with pytest.raises(BuiltinError, match='the zone "Local" differs from machine to machine'):
+        call("time.clock", [0, "Local"])
+
+
 def test_add_date_runs_over_the_ends_of_months() -> None:
     january_31 = call("time.parse_ns", "2006-01-02", "2021-01-31")
     assert call("time.add_date", january_31, 0, 1, 0) == call("time.parse_ns", "2006-01-02", "2021-03-03")

