@@ -378,8 +378,8 @@ MUTANTS = (
     Mutant(
         "the next shift extends whoever has it",
         "watchkey.rules.roster:RosterIndex.coverage",
-        "and accepts(s)",
-        "and True",
+        " or not accepts(shift)",
+        "",
     ),
     Mutant(
         "closed start", "watchkey.model.oncall:Shift.covers", "self.starts_at <= instant", "self.starts_at < instant"

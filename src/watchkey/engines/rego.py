@@ -42,6 +42,8 @@ WITHHELD: Final = "withheld-by-watchkey"
 
 _DURATION: Final = re.compile(r"(?:[0-9]+(?:\.[0-9]+)?(?:ms|s|m|h))+")
 _DURATION_PART: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)")
+_ANSWER: Final = (("allow", None), ("ttl", None), ("reasons", ()))
+"""What is read of a policy's answer, and what stands for a field that is missing."""
 _UNIT_SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _TTL_MAX: Final = 366 * 24 * 3600.0
 
@@ -109,7 +111,7 @@ class RegoEngine:
                 return self._verdict(Outcome.FAILED, detail=exchange.refused[0])
             if not result.defined:
                 return self._verdict(Outcome.UNDEFINED)
-            return self._read(result.json())
+            return self._read(result.value)
         except LimitExceeded as error:
             return self._verdict(Outcome.OVER_BUDGET, detail=str(error))
         except EvaluationError as error:
@@ -120,8 +122,9 @@ class RegoEngine:
     def _read(self, answer: Any) -> Verdict:
         """Read `{allow, ttl, reasons}`; any other shape is malformed, never a guess."""
         if not isinstance(answer, dict):
-            return self._verdict(Outcome.MALFORMED, detail=f"wanted an object with allow, got {_kind(answer)}")
-        allow, ttl, reasons = answer.get("allow"), answer.get("ttl"), answer.get("reasons", [])
+            kind = _kind(to_json(answer))
+            return self._verdict(Outcome.MALFORMED, detail=f"wanted an object with allow, got {kind}")
+        allow, ttl, reasons = [to_json(answer.get(name, missing)) for name, missing in _ANSWER]
         if not isinstance(allow, bool):
             return self._verdict(Outcome.MALFORMED, detail=f"allow must be true or false, is {_kind(allow)}")
         span = None if ttl is None else parse_ttl(ttl)

@@ -20,9 +20,6 @@ from watchkey.ports import Clock, HeldRoster, Memory, RosterRevision
 from watchkey.rules.provenance import Sightings, dump_sightings, load_sightings
 from watchkey.rules.roster import RosterIndex, index_roster
 
-LARGE: Final = 2_000
-"""From so many shifts on, writing them as JSON is done beside the event loop: decisions must not wait for it."""
-
 SIGHTINGS_EVERY: Final = timedelta(minutes=10)
 """First sightings move with the look-ahead on each read. What is lost of them in a crash lies at its far end, where it
 is seen again long before it matters; what came at short notice changed the roster and was kept with it."""
@@ -58,7 +55,7 @@ class KeepRoster:
 
     async def keep(self, held: HeldRoster, sightings: Sightings, *, age: timedelta = timedelta(0)) -> None:
         """Keep a roster that a complete read has confirmed so long ago. Raises `Unavailable` when the disk fails."""
-        name, now, encode = held.index.source, self._clock.now(), msgspec.json.encode
+        name, now = held.index.source, self._clock.now()
         revision, sighted_at = self._kept.get(name, (-1, now))
         if revision != held.revision:
             content = await _encoded(held, msgspec.json.encode, held.index.roster)

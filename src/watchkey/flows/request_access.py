@@ -9,6 +9,7 @@ is always decided anew, because time may have turned it into an allow, but an eq
 """
 
 import logging
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, tzinfo
@@ -23,6 +24,7 @@ from watchkey.model.access import (
     Outcome,
     Reason,
     Resource,
+    Subject,
     Verdict,
 )
 from watchkey.model.audit import DecisionMade, DecisionsRepeated
@@ -104,7 +106,7 @@ class RequestAccess:
         self._zone = zone
         self._time_floor = time_floor
         self._observe = observe
-        self._answered: dict[_Key, Answered] = {}
+        self._answered: OrderedDict[_Key, Answered] = OrderedDict()
 
     async def decide(self, request: AccessRequest, caller: Caller) -> Decision:
         """Decide, record, answer. Never raises for a reason of its own: a failure inside is a denial."""
@@ -119,7 +121,8 @@ class RequestAccess:
             if known is not None and self._still_holds(known, request, now):
                 known.repeats += 1
                 return known
-            decision, basis = await self._decide(replace(request, caller=caller.id), caller, now)
+            asked = request if request.caller == caller.id else replace(request, caller=caller.id)
+            decision, basis = await self._decide(asked, caller, now)
             return await self._record(key, decision, basis, known)
         except Exception:
             log.exception("decision.failed", extra={"resource": request.resource})
@@ -190,10 +193,13 @@ class RequestAccess:
         resource = self.directory.resources.get(request.resource)
         if resource is None:
             return None
-        reviewed = self.directory.groups.get(request.subject.id, frozenset())
-        groups = reviewed | request.subject.groups if is_trusted else reviewed
+        subject = request.subject
+        reviewed = self.directory.groups.get(subject.id, frozenset())
+        groups = reviewed | subject.groups if is_trusted else reviewed
+        if groups != subject.groups:
+            request = replace(request, subject=Subject(id=subject.id, groups=groups))
         return Question(
-            request=replace(request, subject=replace(request.subject, groups=groups)),
+            request=request,
             resource=resource,
             now=now,
             views=self._views(resource),
@@ -233,7 +239,7 @@ class RequestAccess:
         self._answered.pop(key, None)
         self._answered[key] = answered
         if len(self._answered) > REMEMBERED_MAX:
-            del self._answered[next(iter(self._answered))]
+            self._answered.popitem(last=False)
 
     async def _count_quietly(self, known: Answered) -> None:
         """Write the count of an answer that is about to be replaced; a count that is lost must not lose the answer."""

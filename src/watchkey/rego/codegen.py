@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from watchkey.rego import runtime, weights
-from watchkey.rego.ast import Array, Comprehension, Const, Expr, ObjectTerm, Template, Term, TermExpr, Var
+from watchkey.rego.ast import Array, Comprehension, Const, Expr, ObjectTerm, Template, Term, Var
 from watchkey.rego.codegen_context import Context
 from watchkey.rego.codegen_terms import TermEmitter
 from watchkey.rego.errors import RegoError, RegoErrors
@@ -372,8 +372,3 @@ def all_expressions(rule: ResolvedRule) -> Iterator[Expr]:
         yield expr
         for body in closure_bodies(expr):
             stack.extend(body)
-
-
-def true_expression(at: int) -> Expr:
-    """An expression that holds."""
-    return Expr(TermExpr(Const(TRUE, at)), at, at)

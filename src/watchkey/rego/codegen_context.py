@@ -13,7 +13,6 @@ from watchkey.rego.program import Program, RuleNode
 from watchkey.rego.resolve import Branch, ResolvedRule, dotted
 from watchkey.rego.runtime import Place, guarded, remembered
 from watchkey.rego.source import Source
-from watchkey.rego.values import FALSE, Object
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -193,7 +192,3 @@ def mocked_functions(rules: Iterable[Any], walk: Callable[[Any], Iterable[Expr]]
                     path = getattr(modifier.target, "path", [])
                     found.add(dotted(("data", *[getattr(part, "value", None) for part in path])))
     return frozenset(found)
-
-
-EMPTY_DATA = Object()
-NEVER = FALSE

@@ -7,12 +7,10 @@ from fractions import Fraction
 from typing import Final
 
 from watchkey.rego.errors import BuiltinError
-from watchkey.rego.values import EXACT, MAX_DIGITS, checked_number, integer_of
+from watchkey.rego.values import EXACT, checked_number, integer_of
 
 MANTISSA_BITS: Final = 64
 """Precision of Go's ``big.Float`` where none is asked for."""
-
-_MAX_BINARY_EXPONENT: Final = MAX_DIGITS * 4
 
 
 def _as_binary(number: Fraction) -> tuple[int, int]:

@@ -11,12 +11,8 @@ from watchkey.rego.errors import NOWHERE, EvaluationError, LimitExceeded, Locati
 from watchkey.rego.values import (
     COLLECTION_TYPES,
     EMPTY_OBJECT,
-    FALSE,
-    NUMBER_TYPES,
     PLAIN_TYPES,
-    TRUE,
     UNDEFINED,
-    Boolean,
     Object,
     Set,
     compare,
@@ -35,7 +31,6 @@ class Unset:
 
 
 UNSET: Final = Unset()
-ATOMS: Final = frozenset({str, int, type(None), Boolean, tuple, Object, Set, Decimal})
 CONFLICT: Final = "eval_conflict_error"
 
 
@@ -223,25 +218,6 @@ def items(st: State, value: Any) -> Iterable[Any]:
         return [item for _, item in value.pairs()]
     ordered: Iterable[Any] = value.ordered()
     return ordered
-
-
-def freeze_leaf(value: Any) -> Any:
-    """A Rego value from what stands in the caller's input."""
-    return from_json(value)
-
-
-def raw_path(document: Any, path: tuple[str, ...]) -> Any:
-    """The part of a JSON document at a path of names, frozen; UNDEFINED where there is none."""
-    value = document
-    for key in path:
-        if isinstance(value, dict):
-            try:
-                value = value[key]
-            except KeyError:
-                return UNDEFINED
-        else:
-            return UNDEFINED
-    return value if type(value) is str else from_json(value) if value is not UNDEFINED else value
 
 
 # --- comparisons -----------------------------------------------------------------------------------------------------
@@ -540,16 +516,6 @@ def template_text(value: Any) -> str:
     if value is UNDEFINED:
         return "<undefined>"
     return value if type(value) is str else value_text(value)
-
-
-def is_number(value: Any) -> bool:
-    """Whether a value is a number."""
-    return type(value) in NUMBER_TYPES
-
-
-def truth(held: bool) -> Boolean:  # noqa: FBT001 - the value itself
-    """Rego's boolean."""
-    return TRUE if held else FALSE
 
 
 def joined(st: State, texts: tuple[str, ...]) -> str:

@@ -23,7 +23,6 @@ else is equal across types. Ordering is ``compare`` and ``sort_key``. Iterate ov
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterable, Mapping
 from decimal import Context, Decimal, InvalidOperation
 from typing import Any, Final, NoReturn, TypeAlias
@@ -275,7 +274,7 @@ def number_text(number: int | Decimal) -> str:
 # --- JSON ----------------------------------------------------------------------------------------------------------
 
 
-def from_json(document: object, *, _level: int = 0) -> Any:
+def from_json(document: object, *, _level: int = 0) -> Any:  # noqa: PLR0911 - one return for each kind of value
     """A Rego value from what ``json.loads`` gives (dict, list, str, int, float, Decimal, bool, None) or a Rego value.
 
     Raises MalformedValue for any other type, NaN, infinities and keys that are not strings; LimitExceeded for
@@ -292,6 +291,8 @@ def from_json(document: object, *, _level: int = 0) -> Any:
         return TRUE if document else FALSE
     if kind is int:
         return checked_number(document)  # type: ignore[arg-type]  # kind says int
+    if kind is Object or kind is Set or kind is Boolean:
+        return document
     return _uncommon_from_json(document, _level)
 
 
@@ -472,13 +473,3 @@ def _escaped(character: str) -> str:
     if code < 0x80:
         return f"\\x{code:02x}"
     return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
-
-
-def size_of(value: Any) -> int:
-    """Characters of a string, elements of a collection, 1 for anything else."""
-    return len(value) if type(value) is str or type(value) in COLLECTION_TYPES else 1
-
-
-def intern_key(text: str) -> str:
-    """The same string, shared, so that look-ups of field names compare by identity first."""
-    return sys.intern(text)

@@ -7,6 +7,8 @@ policy ever compares text as time. Missing values are null, never absent.
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
+import msgspec
+
 from watchkey.model.access import Evidence, FactKind
 from watchkey.rules.evidence import Findings, Question
 
@@ -75,7 +77,7 @@ def _response(fact: Evidence) -> dict[str, Any]:
 
 
 def _text(instant: datetime | None) -> str | None:
-    return None if instant is None else instant.isoformat().replace("+00:00", "Z")
+    return None if instant is None else msgspec.to_builtins(instant)
 
 
 def nanoseconds(instant: datetime | None) -> int | None:

@@ -283,12 +283,13 @@ class RosterIndex:
         answer's `end_kind` belongs to its last link: only EXACT may be promised, TRUNCATED and UNKNOWN bound it.
         """
         in_scope = self._in_scope(scope)
-        links = [s for s in self._by_person.get(person, ()) if _ends(s) > instant and in_scope(s) and accepts(s)]
         reached, kind = instant, None
         is_unknown = False
-        for shift in links:  # by start, so one pass suffices
+        for shift in self._by_person.get(person, ()):  # by start, so one pass suffices
             if _starts(shift) > reached:
                 break
+            if _ends(shift) <= instant or not in_scope(shift) or not accepts(shift):
+                continue
             if shift.end_kind is EndKind.PERMANENT:
                 return Coverage(until=None, end_kind=EndKind.PERMANENT)
             if shift.ends_at is None:

@@ -254,12 +254,13 @@ def clock_words(instant: datetime, now: datetime, zone: tzinfo) -> str:
     """An instant as a person says it: `18:00 UTC` today, `Tue 18:00 UTC` within six days, else with the date."""
     local, today = instant.astimezone(zone), now.astimezone(zone)
     name = local.tzname() or "UTC"
-    seconds = ":%S" if local.second else ""
+    seconds = f":{local.second:02}" if local.second else ""
+    time = f"{local.hour:02}:{local.minute:02}{seconds} {name}"
     if local.date() == today.date():
-        return local.strftime(f"%H:%M{seconds} ") + name
+        return time
     if abs(local.date() - today.date()) <= timedelta(days=6):
-        return local.strftime(f"%a %H:%M{seconds} ") + name
-    return local.strftime(f"%a %Y-%m-%d %H:%M{seconds} ") + name
+        return f"{local:%a} {time}"
+    return f"{local:%a %Y-%m-%d} {time}"
 
 
 def _length(span: timedelta) -> str:

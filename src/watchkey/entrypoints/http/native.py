@@ -1,5 +1,6 @@
 """Watchkey's own dialect: decide one question or many, who is on call, what the roster says."""
 
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Final, Protocol
@@ -159,7 +160,7 @@ class Native:
         self._one: StrictDecoder[Question] = StrictDecoder(Question, depth_max=limits.depth_max)
         self._many: StrictDecoder[Batch] = StrictDecoder(Batch, depth_max=limits.depth_max)
         self._encode = msgspec.json.Encoder().encode
-        self._understood: dict[tuple[CallerId, bytes], AccessRequest] = {}
+        self._understood: OrderedDict[tuple[CallerId, bytes], AccessRequest] = OrderedDict()
 
     async def decide(self, request: Request, caller: Caller | None) -> Response:
         """Answer one question, or a batch of them."""
@@ -181,7 +182,7 @@ class Native:
         if len(body) > _UNDERSTOOD_BYTES:
             return
         if len(self._understood) >= _UNDERSTOOD_MAX:
-            del self._understood[next(iter(self._understood))]
+            self._understood.popitem(last=False)
         self._understood[access.caller, body] = access
 
     async def _decide_many(self, batch: Batch, request: Request, caller: Caller) -> Response:

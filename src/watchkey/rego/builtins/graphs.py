@@ -51,6 +51,7 @@ def reachable_paths(ctx: CallContext, graph: Object, initial: Any) -> Set:
     while waiting:
         path = waiting.pop()
         neighbours = _elements(graph[path[-1]])
+        ctx.spend(len(path) * (1 + len(neighbours)))
         ends_here = not neighbours
         for neighbour in neighbours:
             # OPA does not look for a node's edge to itself until the second step.
