@@ -114,7 +114,7 @@ def main() -> None:
         instant = datetime.fromtimestamp(int(time.time()) + LEAD_S, UTC)  # noqa: TID251 -- a planned instant is one of the wall clock
         token = write(folder, arguments.clients + 1, instant, port)
         command = [sys.executable, "-m", "watchkey", "--config", str(folder / "watchkey.yaml"), "serve"]
-        with running(command, port, "/ready"):
+        with running("watchkey", command, port, "/ready"):
             outcome = asyncio.run(asyncio.wait_for(poll(arguments.clients, port, token, instant), 60))
     figures = {}
     for what, values in (("seen", outcome.seen), ("late", outcome.late)):

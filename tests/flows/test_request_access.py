@@ -6,6 +6,8 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
+
 from tests.builders import CALLER, HOUR, NOW, index, links, request, resource, shift
 from tests.fakes.audit import MemoryAudit
 from tests.fakes.clock import DrivenClock
@@ -105,6 +107,15 @@ def test_a_repeated_allow_is_counted_and_not_written_again() -> None:
     assert desk.audit.events[1:] == [DecisionsRepeated(at=NOW, seq=0, count=5)]
     asyncio.run(desk.access.write_repeats())
     assert len(desk.audit.events) == 2
+
+
+def test_the_oldest_answer_is_forgotten_first_and_only_costs_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("watchkey.flows.request_access.REMEMBERED_MAX", 2)
+    desk = Desk()
+    desk.read(index(shift()))
+    for privilege in ("write", "read", "admin", "read", "write"):
+        desk.ask(privilege=privilege)
+    assert [each.decision.request.privilege for each in desk.decisions()] == ["write", "read", "admin", "write"]
 
 
 def test_a_repeated_allow_ends_with_the_shift() -> None:

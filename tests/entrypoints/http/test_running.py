@@ -1,9 +1,11 @@
 """What is said while the first reads are under way, and that signals end it in order."""
 
 import asyncio
+import gc
 import os
 import resource
 import signal
+from collections.abc import Iterator
 from datetime import timedelta
 from types import TracebackType
 from typing import Self
@@ -32,6 +34,15 @@ class Around:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.steps.append("left")
+
+
+@pytest.fixture(autouse=True)
+def _collector() -> Iterator[None]:
+    """Give the tests' process its garbage collector back as it was."""
+    before = gc.get_threshold()
+    yield
+    gc.unfreeze()
+    gc.set_threshold(*before)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -115,3 +126,16 @@ def test_there_may_be_as_many_connections_as_files() -> None:
         assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == 300 + 256
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_the_garbage_collector_leaves_the_first_rosters_alone() -> None:
+    house = House()
+
+    def say(line: str) -> None:
+        if line == "ready":
+            asyncio.get_running_loop().call_soon(os.kill, os.getpid(), signal.SIGTERM)
+
+    assert any(each is house.rosters for each in gc.get_objects())
+    run(serve(house, Around([]), Listener(port=0), Limits(), say))
+    assert not any(each is house.rosters for each in gc.get_objects())
+    assert gc.get_threshold()[0] > 700
