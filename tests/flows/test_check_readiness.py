@@ -66,6 +66,8 @@ def test_each_way_to_be_turned_away_is_found_before_the_shift() -> None:
     guarded = resource(eligible_groups=frozenset({"dba"}))
     alice_only = {SubjectId("alice"): frozenset({"dba"})}
     assert problems(check(ALICE, BOB, pairs=[("alice", "PALICE")])) == [None, Reason.NOT_LINKED]
+    twice = [("alice", "PALICE"), ("bob", "PBOB"), ("mallory", "PBOB")]
+    assert problems(check(ALICE, BOB, pairs=twice)) == [None, Reason.IDENTITY_AMBIGUOUS]
     assert problems(check(ALICE, BOB, people=gone)) == [None, Reason.PERSON_INACTIVE]
     assert problems(check(ALICE, BOB, people=only_alice)) == [None, Reason.PERSON_UNKNOWN]
     assert problems(check(ALICE, BOB, about=guarded, groups=alice_only)) == [None, Reason.NOT_ELIGIBLE]

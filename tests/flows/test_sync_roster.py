@@ -12,11 +12,14 @@ from tests.fakes.clock import DrivenClock
 from tests.fakes.memory import DictMemory
 from tests.fakes.source import ScriptedSource
 from watchkey.flows.keep_roster import KeepRoster
-from watchkey.flows.sync_roster import NotSynced, Synced, SyncRoster
-from watchkey.model.audit import RosterHeld, RosterSwapped
+from watchkey.flows.sync_roster import LARGE, NotSynced, Synced, SyncRoster
+from watchkey.model.audit import Noted, RosterHeld, RosterSwapped
 from watchkey.model.errors import Malformed, Refused, Unavailable
-from watchkey.model.ids import PersonId, SourceName
+from watchkey.model.ids import CallerId, PersonId, SourceName, SubjectId
 from watchkey.model.oncall import Provenance, Roster
+from watchkey.ports import HeldRoster
+from watchkey.rules.confirmation import Confirmation, confirmation_of
+from watchkey.rules.provenance import Sightings
 from watchkey.rules.roster import GuardLimits, RosterChange
 from watchkey.stores.memory import MemoryRosters
 
@@ -32,6 +35,7 @@ class Desk:
     audit: MemoryAudit = field(default_factory=MemoryAudit)
     memory: DictMemory = field(default_factory=DictMemory)
     rosters: MemoryRosters = field(default_factory=MemoryRosters)
+    confirmed: dict[SourceName, tuple[Confirmation, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.sync = SyncRoster(
@@ -44,10 +48,14 @@ class Desk:
             limits=GuardLimits(),
             window=timedelta(hours=72),
             poll_every=POLL,
+            confirmed=self.confirmed,
         )
 
     def once(self) -> Synced | NotSynced:
         return asyncio.run(self.sync.sync(SOURCE))
+
+    def accept(self, digest: str | None = None) -> Synced:
+        return asyncio.run(self.sync.accept(SOURCE, caller=CallerId("operator"), digest=digest))
 
     def run_for(self, *spans: timedelta, hint_after: int | None = None) -> None:
         async def scenario() -> None:
@@ -188,3 +196,116 @@ def test_failures_pace_themselves_and_a_source_that_asks_for_a_pause_gets_it() -
     desk = Desk(ScriptedSource(Unavailable("429", retry_after=120.0)))
     desk.run_for(timedelta(seconds=119))
     assert len(desk.source.fetched) == 1
+
+
+@pytest.mark.parametrize("shrunk", [crowd(2), roster(people=crowd(2).people)], ids=["too few", "none at all"])
+def test_an_operator_lets_a_held_read_in_and_the_word_is_recorded_first(shrunk: Roster) -> None:
+    desk = Desk(ScriptedSource(crowd(20), shrunk))
+    desk.once()
+    assert desk.sync.waiting(SOURCE) is None
+    desk.once()
+    digest = desk.sync.waiting(SOURCE)
+    read_at = desk.clock.monotonic()
+    desk.clock.advance(POLL)
+    accepted = desk.accept(digest)
+    assert desk.rosters.held()[SOURCE] is accepted.held
+    assert (accepted.held.index.digest, accepted.held.read_at) == (digest, read_at)
+    *_, noted, swapped = desk.audit.events
+    assert isinstance(noted, Noted)
+    assert (noted.what, noted.caller, noted.fields["digest"]) == ("roster.accepted", "operator", digest)
+    assert isinstance(swapped, RosterSwapped)
+    assert (desk.sync.waiting(SOURCE), desk.sync.last_error(SOURCE)) == (None, None)
+    assert isinstance(desk.once(), Synced)
+
+
+def test_a_word_that_cannot_be_recorded_does_not_count() -> None:
+    desk = Desk(ScriptedSource(crowd(20), crowd(2)))
+    desk.once()
+    desk.once()
+    desk.audit.fails = True
+    with pytest.raises(Unavailable):
+        desk.accept()
+    assert len(desk.rosters.held()[SOURCE].index.roster.shifts) == 20
+    desk.audit.fails = False
+    assert len(desk.accept().held.index.roster.shifts) == 2
+
+
+def test_only_the_read_that_the_operator_saw_is_let_in() -> None:
+    desk = Desk(ScriptedSource(crowd(20), crowd(2), crowd(1)))
+    desk.once()
+    with pytest.raises(Refused, match="no read of pager is held back"):
+        desk.accept()
+    desk.once()
+    seen = desk.sync.waiting(SOURCE)
+    desk.once()
+    with pytest.raises(Refused, match="another one by now"):
+        desk.accept(seen)
+    assert len(desk.rosters.held()[SOURCE].index.roster.shifts) == 20
+    with pytest.raises(Refused, match="there is pager"):
+        asyncio.run(desk.sync.accept(SourceName("nobody"), caller=CallerId("operator")))
+    assert desk.sync.waiting(SourceName("nobody")) is None
+
+
+def test_no_word_lets_in_a_read_whose_clock_is_wrong_or_one_that_recovery_has_overtaken() -> None:
+    skewed = roster(*crowd(2).shifts, people=crowd(2).people, clock_skew=timedelta(minutes=2))
+    desk = Desk(ScriptedSource(crowd(20), skewed))
+    desk.once()
+    assert isinstance(desk.once(), NotSynced)
+    assert desk.sync.waiting(SOURCE) is None
+    desk = Desk(ScriptedSource(crowd(20), crowd(2), crowd(20)))
+    for _ in range(3):
+        desk.once()
+    assert desk.sync.waiting(SOURCE) is None
+
+
+def test_a_confirmation_counts_at_once_and_makes_nothing_younger() -> None:
+    weak = shift(provenance=Provenance.SELF_OVERRIDE)
+    desk = Desk(ScriptedSource(roster(weak)))
+    heard: list[SourceName] = []
+    desk.sync.listeners.append(lambda name, _: heard.append(name))
+    desk.once()
+    assert asyncio.run(desk.sync.regrade(SOURCE)) is False
+    read_at = desk.clock.monotonic()
+    desk.clock.advance(POLL)
+    desk.confirmed[SOURCE] = (confirmation_of(weak, SOURCE, SubjectId("bob"), desk.clock.now()),)
+    assert asyncio.run(desk.sync.regrade(SOURCE)) is True
+    held = desk.rosters.held()[SOURCE]
+    assert [one.provenance for one in held.index.roster.shifts] == [Provenance.OTHER_OVERRIDE]
+    assert (held.revision, held.read_at, heard) == (2, read_at, [SOURCE, SOURCE])
+    restored = KeepRoster(memory=desk.memory, clock=desk.clock).restore(SOURCE)
+    assert restored is not None
+    assert (restored.revision, restored.age) == (2, POLL)
+    desk.once()
+    assert desk.rosters.held()[SOURCE].revision == 2
+
+
+def test_a_longer_end_than_was_confirmed_stays_doubtful() -> None:
+    weak = shift(provenance=Provenance.SELF_OVERRIDE)
+    longer = shift(provenance=Provenance.SELF_OVERRIDE, ends_at=NOW + timedelta(hours=9))
+    desk = Desk(ScriptedSource(roster(weak), roster(longer)))
+    desk.once()
+    desk.confirmed[SOURCE] = (confirmation_of(weak, SOURCE, SubjectId("bob"), NOW),)
+    desk.once()
+    pieces = desk.rosters.held()[SOURCE].index.roster.shifts
+    assert [(one.ends_at, one.provenance) for one in pieces] == [
+        (weak.ends_at, Provenance.OTHER_OVERRIDE),
+        (longer.ends_at, Provenance.SELF_OVERRIDE),
+    ]
+
+
+class KeepsNothing:
+    async def keep(self, held: HeldRoster, sightings: Sightings, *, age: timedelta = timedelta(0)) -> None:
+        pass
+
+
+def test_the_loop_goes_on_while_a_large_roster_is_indexed() -> None:
+    async def turns_during(read: Roster) -> int:
+        desk = Desk(ScriptedSource(read))
+        desk.sync._memory = KeepsNothing()  # which has a thread of its own for large rosters
+        syncing, turns = asyncio.create_task(desk.sync.sync(SOURCE)), 0
+        while not syncing.done():
+            turns += 1
+            await asyncio.sleep(0)
+        return turns
+
+    assert asyncio.run(turns_during(crowd(20))) < 10 < asyncio.run(turns_during(crowd(LARGE)))
