@@ -185,13 +185,3 @@ class Roster:
     incidents: tuple[Incident, ...] = ()
     clock_skew: timedelta = timedelta(0)
     """The source's clock minus ours, as measured during the read."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OnCall:
-    """The fact at an instant: this person is on call in this scope until then."""
-
-    person: Person
-    shift: Shift
-    until: datetime | None
-    """The end of the unbroken coverage by this person at this level; None when it never ends or nobody knows."""

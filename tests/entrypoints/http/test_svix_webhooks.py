@@ -15,7 +15,8 @@ from tests.fakes.clock import DrivenClock
 from watchkey.entrypoints.http.exchange import Fault, Request
 from watchkey.entrypoints.http.limits import Limits
 from watchkey.entrypoints.http.metrics import Metrics
-from watchkey.entrypoints.http.svix_webhooks import SvixWebhooks, routes
+from watchkey.entrypoints.http.svix_webhooks import INCIDENT_IO, routes
+from watchkey.entrypoints.http.webhooks import Webhooks
 from watchkey.model.ids import SourceName
 from watchkey.model.secret import Secret
 
@@ -52,7 +53,7 @@ def signed(desk: Desk, body: bytes = BODY, message: str = "msg_1", age: timedelt
 
 def send(house: House, desk: Desk, *messages: tuple[str, bytes, Mapping[bytes, bytes]]) -> list[int]:
     """The status of each, sent one after the other to one handler."""
-    handler = SvixWebhooks(desk, Limits(), Metrics(house))
+    handler = Webhooks(INCIDENT_IO, desk, Limits(), Metrics(house))
 
     async def go() -> list[int]:
         statuses = []

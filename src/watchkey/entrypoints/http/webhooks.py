@@ -8,7 +8,9 @@ import asyncio
 import hashlib
 import logging
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Final, Protocol
 
 from watchkey.entrypoints.http.exchange import Door, Fault, Request, Response, Route, native_fault
@@ -22,10 +24,7 @@ from watchkey.rules.webhook import verify
 
 log = logging.getLogger("watchkey.http")
 
-_PATH: Final = "/v1/webhooks/pagerduty/"
 _SEEN_MAX: Final = 4096
-_NOBODY: Final = (Secret("no source has this key"),)
-"""An unknown source is checked against it, so that it takes as long as a known one."""
 
 
 class Reads(Protocol):
@@ -102,10 +101,24 @@ class Seen:
         return True
 
 
-class PagerDutyWebhooks:
-    """The handler."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Form:
+    """How one vendor signs its webhooks; everything else about them is the same."""
 
-    def __init__(self, service: Hooked, limits: Limits, metrics: Metrics) -> None:
+    path: str
+    """The route; the source's name stands behind it."""
+    id_header: bytes
+    nobody: Sequence[Secret]
+    """An unknown source is checked against these keys, so that it takes as long as a known one."""
+    is_genuine: Callable[[Request, Sequence[Secret], datetime], bool]
+    """Whether the request is signed with one of the keys, at this instant."""
+
+
+class Webhooks:
+    """The handler of one form."""
+
+    def __init__(self, form: Form, service: Hooked, limits: Limits, metrics: Metrics) -> None:
+        self._form = form
         self._service = service
         self._metrics = metrics
         self._rations = {name: Rationed(name, service, limits) for name in service.webhook_keys}
@@ -114,16 +127,15 @@ class PagerDutyWebhooks:
     async def receive(self, request: Request, caller: Caller | None) -> Response:
         """Take one webhook: 202 for a good one, new or not; 401 for any other, also where there is no such source."""
         del caller
-        name = SourceName(request.path[len(_PATH) :])
+        name = SourceName(request.path[len(self._form.path) :])
         keys = self._service.webhook_keys.get(name)
-        header = request.headers.get(b"x-pagerduty-signature", b"").decode("latin-1")
-        is_genuine = verify(request.body, header, keys or _NOBODY)
+        is_genuine = self._form.is_genuine(request, keys or self._form.nobody, self._service.clock.now())
         if keys is None or not is_genuine:
             if keys is not None:
                 self._metrics.count_webhook(name, "bad_signature")
                 log.warning("webhook.refused", extra={"source": name, "peer": request.peer, "request_id": request.id})
             raise Fault(401, "unauthorized", "the signature does not match the body")
-        if not self._seen[name].is_new(request.headers.get(b"x-webhook-id", b""), request.body):
+        if not self._seen[name].is_new(request.headers.get(self._form.id_header, b""), request.body):
             self._metrics.count_webhook(name, "duplicate")
             return Response(status=202, body=b"{}")
         self._metrics.count_webhook(name, "accepted")
@@ -131,16 +143,37 @@ class PagerDutyWebhooks:
         return Response(status=202, body=b"{}")
 
 
+def route(form: Form, service: Hooked, limits: Limits, metrics: Metrics) -> Route:
+    """The route of one form."""
+    return Route(
+        name="webhooks",
+        method="POST",
+        path=form.path,
+        door=Door.OPEN,
+        handler=Webhooks(form, service, limits, metrics).receive,
+        write_fault=native_fault,
+        body_bytes=limits.webhook_body_bytes,
+    )
+
+
+def text_of(request: Request, name: bytes) -> str:
+    """A header as text; empty when it is missing."""
+    return request.headers.get(name, b"").decode("latin-1")
+
+
+def _is_from_pagerduty(request: Request, keys: Sequence[Secret], now: datetime) -> bool:
+    del now  # nothing signed says when it was sent
+    return verify(request.body, text_of(request, b"x-pagerduty-signature"), keys)
+
+
+PAGERDUTY: Final = Form(
+    path="/v1/webhooks/pagerduty/",
+    id_header=b"x-webhook-id",
+    nobody=(Secret("no source has this key"),),
+    is_genuine=_is_from_pagerduty,
+)
+
+
 def routes(service: Hooked, limits: Limits, metrics: Metrics) -> tuple[Route, ...]:
     """The routes of this dialect."""
-    return (
-        Route(
-            name="webhooks",
-            method="POST",
-            path=_PATH,
-            door=Door.OPEN,
-            handler=PagerDutyWebhooks(service, limits, metrics).receive,
-            write_fault=native_fault,
-            body_bytes=limits.webhook_body_bytes,
-        ),
-    )
+    return (route(PAGERDUTY, service, limits, metrics),)
