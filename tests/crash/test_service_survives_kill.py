@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 
 from benchmarks.bench_http import free_port
-from tests.test_wiring import configured
+from tests.wiring.configured import configured
 from watchkey.http_client import HttpClient
 from watchkey.model.errors import PortError
 from watchkey.model.secret import Secret

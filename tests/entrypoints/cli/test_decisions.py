@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from tests.test_wiring import configured
+from tests.wiring.configured import configured
 from watchkey.entrypoints.cli.decisions import CANNOT_TELL, exit_code
 from watchkey.entrypoints.cli.main import watchkey
 from watchkey.model.access import Reason

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from tests.test_wiring import ROSTER, configured
+from tests.wiring.configured import ROSTER, configured
 from watchkey.entrypoints.cli.link import write_link
 from watchkey.entrypoints.cli.main import watchkey
 from watchkey.model.access import Link

@@ -8,7 +8,7 @@ import pytest
 
 from tests.builders import CALLER, request
 from tests.entrypoints.cli.policy_house import run
-from tests.test_wiring import configured, first_read
+from tests.wiring.configured import configured, first_read
 from watchkey.wiring import build
 
 DENIES_WRITING = """package watchkey

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from tests.test_wiring import ROSTER, configured
+from tests.wiring.configured import ROSTER, configured
 from watchkey.entrypoints.cli.main import watchkey
 
 

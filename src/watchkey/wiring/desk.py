@@ -1,0 +1,92 @@
+"""Asking without a service: every source read once, decisions that are only explained."""
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta, tzinfo
+
+from watchkey.flows.request_access import RequestAccess
+from watchkey.flows.sync_roster import NotSynced, SyncRoster
+from watchkey.model.access import Resource
+from watchkey.model.errors import Refused
+from watchkey.model.ids import PersonId, ResourceId, SourceName, SubjectId
+from watchkey.ports import Clock, RosterStore
+from watchkey.rules.roster import GuardLimits
+from watchkey.settings import Settings
+from watchkey.stores import memory
+from watchkey.wiring.adapters import directory_of, sources_of
+from watchkey.wiring.clocks import SystemClock
+from watchkey.wiring.dry import Forgetful, NoLog
+from watchkey.wiring.policies import engines_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class Desk:
+    """The configured sources, read once, and the decision as the service would make it; it can only explain."""
+
+    clock: Clock
+    zone: tzinfo
+    rosters: RosterStore
+    request_access: RequestAccess
+    failures: Mapping[SourceName, str]
+    settings: Settings
+
+    def resources(self) -> Sequence[Resource]:
+        """All that are configured."""
+        return tuple(self.settings.resources.values())
+
+    def resource(self, name: str) -> Resource:
+        """One resource. Raises `Refused` with the known names."""
+        found = self.settings.resources.get(ResourceId(name))
+        if found is None:
+            known = ", ".join(sorted(self.settings.resources)) or "none"
+            raise Refused(f"there is no resource {name!r} in {self.settings.file}; there is {known}")
+        return found
+
+    def person_of(self, subject: SubjectId, source: SourceName) -> PersonId | None:
+        """Who a subject is in a source, when that is beyond doubt."""
+        person = self.request_access.directory.links.person_of(subject, source)
+        return PersonId(person) if isinstance(person, str) else None
+
+
+async def open_desk(settings: Settings, *, window: timedelta | None = None) -> Desk:
+    """Read every source once. One that cannot be read is missing from the rosters; `failures` says why.
+
+    `window` is how far ahead to read; None: as the service does.
+    """
+    clock = SystemClock()
+    read_from, _ = sources_of(settings, clock)
+    rosters = memory.build()
+    no_log = NoLog()
+    sync = SyncRoster(
+        clock=clock,
+        sources=read_from,
+        rosters=rosters,
+        audit=no_log,
+        memory=Forgetful(),
+        sightings={},
+        limits=GuardLimits(),
+        window=window or settings.sync.window,
+        poll_every=settings.sync.poll,
+    )
+    access = RequestAccess(
+        clock=clock,
+        rosters=rosters,
+        engines=engines_of(settings),
+        audit=no_log,
+        directory=directory_of(settings),
+        zone=settings.zone,
+    )
+    logging.getLogger("watchkey.sync_roster").disabled = True  # failures are in the answer; there is no log to miss
+    outcomes = await asyncio.gather(*(sync.sync(source.name) for source in read_from))
+    for source in read_from:
+        await source.close()
+    failures = {
+        source.name: outcome.why
+        for source, outcome in zip(read_from, outcomes, strict=True)
+        if isinstance(outcome, NotSynced)
+    }
+    return Desk(
+        clock=clock, zone=settings.zone, rosters=rosters, request_access=access, failures=failures, settings=settings
+    )
