@@ -14,7 +14,7 @@ def run(write: Any, *args: Any) -> Any:
         emitter.line("out = []")
         write(emitter)
         emitter.line("return out")
-    namespace = {**emitter.unit.namespace, "ONCE": (None,), "UNDEF": object(), "TRUE": TRUE, "FALSE": FALSE}
+    namespace = {**emitter.unit.namespace, "UNDEF": object(), "TRUE": TRUE, "FALSE": FALSE}
     exec("\n".join(emitter.unit.lines), namespace)  # noqa: S102 - the text under test
     assert len(emitter.unit.lines) == len(emitter.unit.places)
     return namespace["f"](*args)

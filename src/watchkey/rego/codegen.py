@@ -17,8 +17,6 @@ from watchkey.rego.rule_index import RuleIndex, rule_index
 from watchkey.rego.safety import closure_bodies
 from watchkey.rego.values import COLLECTION_TYPES, FALSE, PLAIN_TYPES, TRUE, UNDEFINED, Boolean, Object, Set, from_json
 
-ONCE: Final = (None,)
-
 _FROM_RUNTIME: Final = [
     "deref",
     "pairs",
@@ -55,7 +53,6 @@ RUNTIME: Final[dict[str, Any]] = {
     "UNSET": runtime.UNSET,
     "TRUE": TRUE,
     "FALSE": FALSE,
-    "ONCE": ONCE,
     "Object": Object,
     "Set": Set,
     "COLLECTIONS": COLLECTION_TYPES,

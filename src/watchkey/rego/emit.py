@@ -28,7 +28,15 @@ class Frame:
     indent: int
     blocks: int
     bound: dict[str, str]
+    at_hand: dict[tuple[str, ...], str]
     loops: list[int] = field(default_factory=list)
+    is_split: bool = False
+    """Whether its outermost block is a loop over a generator, no longer one that runs once."""
+
+    @property
+    def gives_up_by(self) -> str:
+        """The statement that gives up the current candidate: the next one of a loop, or the end of what runs once."""
+        return "continue" if self.loops or self.is_split else "break"
 
 
 class Unit:
@@ -83,6 +91,8 @@ class Emitter:
         self.blocks = 0
         self.place: Any = None
         self.bound: dict[str, str] = {}
+        self.at_hand: dict[tuple[str, ...], str] = {}
+        """Names of values that were looked up or frozen before, on every way to this point."""
         self.frames: list[Frame] = []
 
     # --- text --------------------------------------------------------------------------------------------------------
@@ -108,11 +118,11 @@ class Emitter:
 
     def fail(self) -> None:
         """Give up the current candidate."""
-        self.line("continue")
+        self.line(self.frames[-1].gives_up_by)
 
     def fail_if(self, condition: str) -> None:
         """Give up the current candidate under a condition."""
-        self.line(f"if {condition}: continue")
+        self.line(f"if {condition}: {self.frames[-1].gives_up_by}")
 
     def defined(self, text: str) -> str:
         """Assign an expression that must not be undefined."""
@@ -140,11 +150,11 @@ class Emitter:
     @contextmanager
     def function(self, signature: str) -> Iterator[None]:
         """A function; nothing is bound in it at first."""
-        saved = self.blocks, self.bound, self.frames
-        self.blocks, self.bound, self.frames = 0, {}, []
+        saved = self.blocks, self.bound, self.frames, self.at_hand
+        self.blocks, self.bound, self.frames, self.at_hand = 0, {}, [], {}
         with self.block(f"def {signature}:"):
             yield
-        self.blocks, self.bound, self.frames = saved
+        self.blocks, self.bound, self.frames, self.at_hand = saved
 
     def loop(self, targets: str, iterable: str) -> None:
         """Open a loop; all that follows in the body is written inside it."""
@@ -156,9 +166,9 @@ class Emitter:
     @contextmanager
     def body(self, *, once: bool) -> Iterator[None]:
         """A body; with `once` its first success ends it."""
-        frame = Frame(len(self.unit.lines), self.indent, self.blocks, dict(self.bound))
+        frame = Frame(len(self.unit.lines), self.indent, self.blocks, dict(self.bound), dict(self.at_hand))
         self.frames.append(frame)
-        self.line("for _ in ONCE:")
+        self.line("while True:")
         self.indent += 1
         self.blocks += 1
         yield
@@ -166,10 +176,15 @@ class Emitter:
             self.line("break")
             for level in reversed(frame.loops):
                 self.indent = level
-                self.line("else: continue")
+                if level > frame.indent + 1 or frame.is_split:
+                    self.line("else: continue")
                 self.line("break")
+        elif not frame.is_split:
+            self.indent = frame.indent + 1
+            self.line("break")
         self.frames.pop()
-        self.indent, self.blocks, self.bound = frame.indent, frame.blocks, frame.bound
+        self.indent, self.blocks = frame.indent, frame.blocks
+        self.bound, self.at_hand = frame.bound, frame.at_hand
 
     def split_if_deep(self) -> None:
         """Between two expressions: move what the body has so far into a generator when it holds many loops."""
@@ -180,6 +195,9 @@ class Emitter:
             {name for var, name in self.bound.items() if frame.bound.get(var) != name and name.isidentifier()}
         )
         self.line(f"yield ({', '.join(live)}{',' if live else ''})")
+        if not frame.is_split:
+            self.indent = frame.indent + 1
+            self.line("break")
         lines = self.unit.lines
         for index in range(frame.start, len(lines)):
             lines[index] = " " + lines[index]
@@ -188,7 +206,9 @@ class Emitter:
         self.unit.places.insert(frame.start, self.place)
         self.indent = frame.indent
         frame.loops.clear()
+        frame.is_split = True
         frame.start = len(lines)
+        self.at_hand = dict(frame.at_hand)
         self.line(
             f"for ({', '.join(live)}{',' if live else ''}) in {generator}():" if live else f"for _ in {generator}():"
         )
