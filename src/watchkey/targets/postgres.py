@@ -18,7 +18,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 import asyncpg
 import msgspec
 
-from watchkey.model.errors import Refused, Unavailable
+from watchkey.model.errors import PortError, Refused, Unavailable
 from watchkey.model.ids import PrivilegeName, ResourceId, SubjectId
 from watchkey.model.lease import Ending, Holding, Lease, LeaseId, Residue, ResidueKind
 from watchkey.model.secret import Secret
@@ -185,7 +185,7 @@ class PostgresTarget:
             now: datetime = await db.fetchval("SELECT pg_catalog.clock_timestamp()")
             due = [holding for row in rows if (holding := _holding(row)) is not None and holding.ends_at <= now]
             await db.fetchval(_END_SESSIONS, [holding.account for holding in due])
-            return tuple([await self._end_account(db, holding.account, holding.lease) for holding in due])
+            return tuple([await self._reap_one(db, holding) for holding in due])
 
     async def close(self) -> None:
         """See `ports.Target.close`."""
@@ -194,6 +194,16 @@ class PostgresTarget:
             pool.terminate()
 
     # --- ending one account ----------------------------------------------------------------------------------------
+
+    async def _reap_one(self, db: asyncpg.Connection, holding: Holding) -> Ending:
+        """End it; one that cannot be ended keeps none of the others alive. Raises when the connection is lost."""
+        try:
+            return await self._end_account(db, holding.account, holding.lease)
+        except (asyncpg.PostgresConnectionError, asyncpg.OperatorInterventionError):
+            raise
+        except (asyncpg.PostgresError, PortError) as error:
+            left: int = await db.fetchval(_COUNT_SESSIONS, holding.account)
+            return Ending(account=holding.account, is_gone=False, sessions_left=left, blocked_by=str(error))
 
     async def _end_account(self, db: asyncpg.Connection, name: str, lease: LeaseId) -> Ending:
         await db.fetchval(_END_SESSIONS, [name])
@@ -486,7 +496,7 @@ _RUNS_AS_OWNER: Final = frozenset(
 
 _MAKE: Final = "CREATE ROLE %1$I NOLOGIN"
 _SHAPE: Final = (
-    "ALTER ROLE %1$I LOGIN NOCREATEDB NOCREATEROLE INHERIT CONNECTION LIMIT %5$s"
+    "ALTER ROLE %1$I LOGIN NOCREATEROLE INHERIT CONNECTION LIMIT %5$s"
     " PASSWORD %2$L VALID UNTIL %3$L; COMMENT ON ROLE %1$I IS %4$L"
 )
 _EXTEND: Final = "ALTER ROLE %1$I VALID UNTIL %2$L; COMMENT ON ROLE %1$I IS %3$L"

@@ -1,9 +1,13 @@
 """`watchkey reap`: how a database is named. What it does is in tests/live/test_whole_service.py."""
 
+import asyncio
+
 import pytest
 
-from watchkey.entrypoints.cli.reap import _words
-from watchkey.model.errors import Refused
+from tests.fakes.clock import DrivenClock
+from tests.fakes.target import MemoryTarget
+from watchkey.entrypoints.cli.reap import _reap, _words
+from watchkey.model.errors import Refused, Unavailable
 from watchkey.model.lease import Ending
 from watchkey.model.secret import Secret
 from watchkey.targets.postgres import config_of
@@ -34,3 +38,12 @@ def test_the_table_says_what_is_left_and_why() -> None:
     left = Ending(account="wk_b_2", is_gone=False, sessions_left=0, blocked_by="it owns code")
     assert "nothing outlived its lease" in _words([])
     assert all(word in _words([gone, left]) for word in ("wk_a_1", "gone", "wk_b_2", "left", "it owns code"))
+
+
+def test_a_database_that_does_not_answer_keeps_nothing_alive_on_the_others() -> None:
+    silent, answering = MemoryTarget(DrivenClock()), MemoryTarget(DrivenClock())
+    silent.fails["reap"] = Unavailable("planted")
+    _, errors = asyncio.run(_reap([silent, answering]))
+    assert [str(error) for error in errors] == ["planted"]
+    assert answering.calls == ["reap", "close"]
+    assert silent.calls == ["reap", "close"]

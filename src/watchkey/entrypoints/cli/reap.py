@@ -11,7 +11,7 @@ from dataclasses import asdict
 import click
 
 from watchkey.entrypoints.cli.output import EXIT_DENY, Globals, emit, examples, json_option, pass_globals, table
-from watchkey.model.errors import Refused
+from watchkey.model.errors import PortError, Refused, Unavailable
 from watchkey.model.lease import Ending
 from watchkey.model.secret import Secret
 from watchkey.ports import Target
@@ -36,9 +36,11 @@ def reap(ctx: click.Context, globals_: Globals, database: str | None, *, as_json
     Exit code 0 when nothing is left over, 1 when an account could not be taken away, 2 misuse, 3 when a database
     did not answer.
     """
-    endings = asyncio.run(_reap(targets_of(globals_, database)))
+    endings, silent = asyncio.run(_reap(targets_of(globals_, database)))
     rows = [asdict(ending) for ending in endings]
     emit(rows, as_json=as_json, text=lambda: _words(endings))
+    if silent:
+        raise Unavailable("; ".join(map(str, silent)))
     if any(not ending.is_gone for ending in endings):
         ctx.exit(EXIT_DENY)
 
@@ -54,15 +56,20 @@ def targets_of(globals_: Globals, database: str | None) -> Sequence[Target]:
     return list(build_targets(load_settings(find(globals_.config)), clock).values())
 
 
-async def _reap(targets: Sequence[Target]) -> list[Ending]:
+async def _reap(targets: Sequence[Target]) -> tuple[list[Ending], list[PortError]]:
+    """Reap all of them; one that does not answer keeps nothing alive on the others."""
     endings: list[Ending] = []
+    silent: list[PortError] = []
     try:
         for target in targets:
-            endings += await target.reap()
+            try:
+                endings += await target.reap()
+            except PortError as error:
+                silent.append(error)
     finally:
         for target in targets:
             await target.close()
-    return endings
+    return endings, silent
 
 
 def _words(endings: Sequence[Ending]) -> str:
