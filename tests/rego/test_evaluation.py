@@ -6,6 +6,8 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.rego.evaluating import answer, policy, value
 from watchkey.rego import UNDEFINED, EvaluationError, LimitExceeded, Limits, MalformedValue, freeze, from_json
@@ -201,3 +203,76 @@ def test_no_input_is_not_null() -> None:
     assert answer("p := input") is None
     assert value("p := input", None) is None
     assert value("p := input") is UNDEFINED
+
+
+# --- the input is read where it lies: whatever is asked of it, the answer is that of a frozen input -------------------
+
+READING = """
+bs contains b if some b in input.bs
+seen := [x.a | some x in input.xs]
+texts contains x if { some x in input.xs; x == "a" }
+known contains x if { some x in input.xs; x in {"a", "b"} }
+among contains x if { some x in input.xs; x in input.bs }
+others contains x if { some x in input.xs; not x in input.bs }
+least contains x if { some x in input.xs; x <= input.n }
+most contains x if { some x in input.xs; input.n < x.a }
+lower contains k if { some k, v in input.o; v < "b" }
+nothing contains k if { input.o[k] == null }
+one contains v if input.xs[0] = v
+under contains v if { some k in input.bs; v := input.o[k] }
+deep contains [i, j, v] if v := input.xs[i][j]
+pairs contains [x, y] if { some x in input.xs; some y in input.xs; x = y }
+alike contains x if { some x in input.xs; same(x, input.n) }
+kinds contains [type_name(x), type_name(x.a)] if some x in input.xs
+changed contains y if { some x in input.xs; y := input.n with input.n as x }
+mixed contains [x, input.n, y] if { some x in input.xs; y := [x, input.n] with input as {"n": x} }
+origin contains x if { some x in input.xs; x == "a" with input as {}; [x] == [x] with input as {} }
+all_small if every x in input.xs { x != 3 }
+whole := input
+same(x, y) if x == y
+same(x, y) if { x.a == y; y != null }
+"""
+
+
+def _json() -> st.SearchStrategy[Any]:
+    scalars = st.none() | st.booleans() | st.sampled_from([0, 1, 2, 3, 1.5, 10**20]) | st.sampled_from(["", "a", "b"])
+    return st.recursive(
+        scalars,
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["a", "b"]), inner, max_size=2),
+        max_leaves=6,
+    )
+
+
+@given(st.fixed_dictionaries({}, optional={name: _json() for name in ("xs", "bs", "o", "n")}))
+def test_an_input_as_it_arrived_is_read_as_if_it_were_frozen(document: dict[str, Any]) -> None:
+    query = policy(READING).query("data.t")
+    before = json.dumps(document)
+    arrived, frozen = query.evaluate(document), query.evaluate(from_json(document))
+    assert arrived.value == frozen.value
+    assert arrived.steps == frozen.steps
+    assert json.dumps(document) == before
+    assert query.evaluate(document, trace=True).value == arrived.value
+
+
+def test_parts_of_the_input_keep_the_input_they_are_of() -> None:
+    text = 'p := [y | some x in input.xs; y := x.a with input as {"xs": set()}]'
+    assert answer(text, {"xs": [{"a": [True, {"b": 1.5}]}]}) == [[True, {"b": 1.5}]]
+    assert answer('p := [y | some x in input.xs; y := [x.a, x] with input as {"z": 1}]', {"xs": [{"a": [True]}]}) == [
+        [[True], {"a": [True]}]
+    ]
+    assert answer('p if input.x.e with input as {"x": {"e"}}') is True
+
+
+def test_the_same_query_reads_each_input_anew() -> None:
+    query = policy("p := [x | some x in input.xs; x.ok]").query("data.t.p")
+    document: dict[str, Any] = {"xs": [{"ok": True}]}
+    assert query.evaluate(document).json() == [{"ok": True}]
+    document["xs"][0]["ok"] = False
+    assert query.evaluate(document).json() == []
+
+
+def test_what_an_inlined_function_costs_is_counted() -> None:
+    query = policy("f(x) if x > 1\np := count([x | some x in input; f(x)])").query("data.t.p")
+    assert query.evaluate([1, 2, 3]).steps == query.evaluate([1, 2, 3], trace=True).steps
+    with pytest.raises(LimitExceeded):
+        query.evaluate([1, 2, 3], limits=Limits(steps=query.evaluate([1, 2, 3]).steps - 1))

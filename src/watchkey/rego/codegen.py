@@ -1,4 +1,4 @@
-"""Generates the Python module of a policy: a function for each rule, each user function and each part of the input."""
+"""Generates the Python module of a policy: a function for each rule and each user function."""
 
 from __future__ import annotations
 
@@ -40,6 +40,11 @@ _FROM_RUNTIME: Final = [
     "virtual_get",
     "virtual_pairs",
     "settle",
+    "take",
+    "input_path",
+    "raw_look_up",
+    "raw_items",
+    "raw_pairs",
     "call_mocked",
     "Replacement",
     "template_text",
@@ -67,8 +72,21 @@ RUNTIME: Final[dict[str, Any]] = {
 }
 
 
+_INLINED_BLOCKS: Final = 4
+_INLINED_LINES: Final = 300
+_INLINED_TERMS: Final = 40
+_INLINED_RULES: Final = 3
+
+
 class RuleEmitter(TermEmitter):
     """Writes the functions of rules."""
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self.args: list[str] = []
+        """What stands for the arguments of the function that is being written."""
+        self.limit = _INLINED_LINES
+        """The line from which on no more bodies are put in place of calls."""
 
     # --- documents ---------------------------------------------------------------------------------------------------
 
@@ -92,44 +110,46 @@ class RuleEmitter(TermEmitter):
 
     def _prologue(self) -> None:
         self.st, self.memo = "st", "M"
+        self.limit = len(self.unit.lines) + _INLINED_LINES
         self.line("budget = st.budget; budget.left -= 1")
         self.line("if budget.left < 0: budget.exhausted()")
         self.line("M = st.memo")
 
     def _complete(self, node: RuleNode) -> None:
-        self.line("res = UNDEF")
-        self._clauses(node, "conflict")
+        self._clauses(node, "conflict", "res", [])
 
-    def _clauses(self, node: RuleNode, conflict: str) -> None:
+    def _clauses(self, node: RuleNode, conflict: str, target: str, args: list[str]) -> None:
         """All rules of a name, their values compared where they may differ; then the default."""
+        self.args = args
+        self.line(f"{target} = UNDEF")
         index = None if self.context.traced else rule_index(node)
         if index is not None:
             self._indexed(node, index, conflict)
         else:
-            self._one_after_the_other(node, conflict)
+            self._one_after_the_other(node, conflict, target)
         if node.default is not None:
-            self._default(node.default)
+            self._default(node.default, target)
 
-    def _one_after_the_other(self, node: RuleNode, conflict: str) -> None:
+    def _one_after_the_other(self, node: RuleNode, conflict: str, target: str) -> None:
         same = self._same_value(node.rules)
         for index, rule in enumerate(node.rules):
             self.context.source = rule.source
             if same and index:
-                with self.block("if res is UNDEF:"):
-                    self._clause(rule, "res", conflict)
-            elif len(rule.branches) == 1 and not index:
-                self._clause(rule, "res", conflict)
+                with self.block(f"if {target} is UNDEF:"):
+                    self._clause(rule, target, conflict)
+            elif not index:
+                self._clause(rule, target, conflict)
             else:
-                self.line("c = UNDEF")
-                self._clause(rule, "c", conflict)
-                with self.block("if c is not UNDEF:"):
-                    self._keep("res", "c", rule, conflict)
+                candidate = self.set("UNDEF")
+                self._clause(rule, candidate, conflict)
+                with self.block(f"if {candidate} is not UNDEF:"):
+                    self._keep(target, candidate, rule, conflict)
 
     def _indexed(self, node: RuleNode, index: RuleIndex, conflict: str) -> None:
         """Try only the rules whose constant fits; each has a function of its own, written beforehand."""
         self.line(f"for clause in {self._candidates(node, index)}:")
         with self.indented():
-            args = "".join(f", a{position}" for position in range(node.arity))
+            args = "".join(f", {name}" for name in self.args)
             self.line(f"c = clause(st{args})")
             with self.block("if c is not UNDEF:"):
                 self._keep("res", "c", node.rules[0], conflict)
@@ -142,9 +162,9 @@ class RuleEmitter(TermEmitter):
         if kind == "argument":
             found = f"a{where}"
         elif isinstance(where, tuple):
-            slot = self.context.input_slot(where)
-            found = self.set(f"{self.memo}[{slot}]")
-            self.line(f"if {found} is UNSET: {found} = i{slot}(st)")
+            found = self.temporary()
+            self.line(f"try: {found} = take({self.st}, {self.st}.input{_looked_up(where)})")
+            self.line(f"except LOOKUP: {found} = input_path({self.st}, {self.unit.pooled('C', where)})")
         name = _index_name(node)
         return f"({name}.get({found}, {name}_rest) if type({found}) in PLAIN else {name}_rest)"
 
@@ -162,6 +182,7 @@ class RuleEmitter(TermEmitter):
                 self.st, self.memo = "st", "M"
                 self.line("M = st.memo")
                 self.line("res = UNDEF")
+                self.args = [f"a{position}" for position in range(node.arity)]
                 self._clause(rule, "res", conflict)
                 self.line("return res")
         self.line(f"{name}_rest = ({''.join(f'{name}_{at}, ' for at in index.rest)})")
@@ -169,14 +190,14 @@ class RuleEmitter(TermEmitter):
         for constant, found in index.table.items():
             self.line(f"{name}[{self.unit.constant(constant)}] = ({''.join(f'{name}_{at}, ' for at in found)})")
 
-    def _default(self, rule: ResolvedRule) -> None:
+    def _default(self, rule: ResolvedRule, target: str) -> None:
         self.context.source = rule.source
         self.place = (rule.source, rule.at)
         value = rule.branches[0].value
-        with self.block("if res is UNDEF:"), self.body(once=False):
+        with self.block(f"if {target} is UNDEF:"), self.body(once=False):
             self._bind_arguments(rule)
             if value is not None:
-                self.line(f"res = {self.term(value)}")
+                self.line(f"{target} = {self.term(value)}")
 
     @staticmethod
     def _same_value(rules: list[ResolvedRule]) -> bool:
@@ -193,7 +214,7 @@ class RuleEmitter(TermEmitter):
         """Take over a value, or end in a conflict with another one."""
         self.line(f"if {target} is UNDEF: {target} = {value}")
         place = self.unit.pooled("L", rule.source.location(rule.at))
-        differs = f"{target} != {value} if type({value}) in PLAIN else not same(st, {target}, {value})"
+        differs = f"{target} != {value} if type({value}) in PLAIN else not same({self.st}, {target}, {value})"
         self.line(f"elif {differs}: {conflict}({place})")
 
     def _clause(self, rule: ResolvedRule, target: str, conflict: str) -> None:
@@ -215,7 +236,7 @@ class RuleEmitter(TermEmitter):
             self.place = (rule.source, branch.at)
             value = self.term(branch.value) if branch.value is not None else "TRUE"
             self.context.succeed(self, rule, branch, value)
-            if constant:
+            if constant or self.runs_once():
                 self.line(f"{target} = {value}")
             else:
                 self._keep(target, self.named(value), rule, conflict)
@@ -232,8 +253,10 @@ class RuleEmitter(TermEmitter):
                 if rule.key is not None:
                     element = self.term(rule.key)
                     self.context.succeed(self, rule, rule.branches[0], element)
-                    self.line(f"add(st, out, {element})")
-        self.line("res = weighed(st, Set(out))")
+                    plain = isinstance(rule.key, Const) and type(rule.key.value) in PLAIN_TYPES
+                    self.line(f"out.add({element})" if plain else f"add(st, out, {element})")
+        constant = all(isinstance(rule.key, Const) for rule in node.rules)
+        self.line("res = Set(out)" if constant else "res = weighed(st, Set(out))")
 
     def _object(self, node: RuleNode) -> None:
         self.line("out = {}")
@@ -276,35 +299,49 @@ class RuleEmitter(TermEmitter):
         args = "".join(f", a{index}" for index in range(node.arity))
         with self.function(f"{self.context.function(name)}(st{args})"):
             self._prologue()
-            self.line("res = UNDEF")
-            self._clauses(node, "function_conflict")
+            self._clauses(node, "function_conflict", "res", [f"a{index}" for index in range(node.arity)])
             self.line("return res")
+
+    def is_inlined(self, name: str) -> bool:
+        """Whether calls of a function are replaced by its body here: small ones, where blocks are not deep."""
+        node = self.context.user_functions.get(name)
+        if node is None or self.context.traced or self.context.is_mocked(name):
+            return False
+        return self.blocks <= _INLINED_BLOCKS and len(self.unit.lines) < self.limit and is_small(node)
+
+    def inlined(self, name: str, args: list[str]) -> str:
+        """The body of a function in place of a call; whether its step is left is asked at the next check."""
+        node = self.context.user_functions[name]
+        saved = self.bound, self.place, self.args, self.context.rule, self.context.source
+        self.bound = {}
+        self.line(f"{self.st}.budget.left -= 1")
+        value = self.temporary()
+        self._clauses(node, "function_conflict", value, args)
+        self.bound, self.place, self.args, self.context.rule, self.context.source = saved
+        return value
 
     def _bind_arguments(self, rule: ResolvedRule) -> None:
         """Match the arguments with the patterns of the head."""
         patterns = rule.args or []
-        self.match_parts(patterns, [f"a{index}" for index in range(len(patterns))])
+        self.match_parts(patterns, self.args[: len(patterns)])
 
-    # --- the input ---------------------------------------------------------------------------------------------------
 
-    def inputs(self) -> None:
-        """A function for each part of the input that the policy reads."""
-        while self.context.pending_inputs:
-            slot, path = self.context.pending_inputs.pop()
-            with self.function(f"i{slot}(st)"):
-                self.line("v = st.input")
-                if path:
-                    looked_up = "".join(f"[{key!a}]" for key in path)
-                    self.line(f"try: v = v{looked_up}")
-                    self.line("except LOOKUP: v = UNDEF")
-                self.line("if type(v) is not str and v is not UNDEF and not st.frozen: v = from_json(v)")
-                self.line(f"st.memo[{slot}] = v")
-                self.line("return v")
+def _looked_up(path: tuple[str, ...]) -> str:
+    return "".join(f"[{key!a}]" for key in path)
 
 
 def _index_name(node: RuleNode) -> str:
     """The global name of a node's index: its path, as far as Python can name it."""
     return "x_" + "".join(c if c.isascii() and c.isalnum() else f"_{ord(c):x}_" for c in dotted(node.path))
+
+
+def is_small(node: RuleNode) -> bool:
+    """Whether a function is short enough to stand in place of its calls."""
+    rules = node.every_rule()
+    if len(rules) > _INLINED_RULES:
+        return False
+    terms = [term for rule in rules for branch in rule.branches for term in branch_terms(branch)]
+    return sum(1 for _ in walk_terms(terms)) <= _INLINED_TERMS
 
 
 def is_pattern(term: Term) -> bool:
@@ -343,7 +380,6 @@ def generate(context: Context) -> dict[str, Any]:
     for name, node in context.user_functions.items():
         emitter.clauses(node)
         emitter.user_function(name, node)
-    emitter.inputs()
     for node in context.program.root.descend():
         context.make_place(node)
     namespace = compile_unit(context)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from typing import TYPE_CHECKING, Any, Self
 
-from watchkey.rego.ast import Call, Comprehension, Expr, Template, Term
+from watchkey.rego.ast import Call, Comprehension, Const, Expr, Template, Term
 from watchkey.rego.builtins import Builtin
 from watchkey.rego.emit import Emitter, Unit
 from watchkey.rego.metadata import Metadata
@@ -13,6 +13,7 @@ from watchkey.rego.program import Program, RuleNode
 from watchkey.rego.resolve import Branch, ResolvedRule, dotted
 from watchkey.rego.runtime import Place, guarded, remembered
 from watchkey.rego.source import Source
+from watchkey.rego.values import FALSE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -37,10 +38,8 @@ class Context:
         self.about: Metadata | None = None
         self.slots = program.slots
         self.names: dict[str, str] = {}
-        self.inputs: dict[tuple[str, ...], int] = {}
         self.places: dict[tuple[Any, ...], str] = {}
         self._made: dict[tuple[Any, ...], Place] = {}
-        self.pending_inputs: list[tuple[int, tuple[str, ...]]] = []
         for index, name in enumerate(self.user_functions):
             self.names[name] = f"f{index}"
 
@@ -50,8 +49,7 @@ class Context:
         other.unit = Unit()
         other.unit.resume(self.unit)
         other.rule = None
-        other.names, other.inputs, other.places = dict(self.names), dict(self.inputs), dict(self.places)
-        other.pending_inputs = []
+        other.names, other.places = dict(self.names), dict(self.places)
         return other
 
     # --- functions ---------------------------------------------------------------------------------------------------
@@ -95,16 +93,6 @@ class Context:
         return self.about.chain(self.rule) if name.endswith("chain") else self.about.rule(self.rule)
 
     # --- documents ---------------------------------------------------------------------------------------------------
-
-    def input_slot(self, path: tuple[str, ...]) -> int:
-        """The slot that keeps a part of the input."""
-        slot = self.inputs.get(path)
-        if slot is None:
-            slot = self.slots
-            self.slots += 1
-            self.inputs[path] = slot
-            self.pending_inputs.append((slot, path))
-        return slot
 
     def place(self, node: RuleNode) -> str:
         """The global name of a node's run-time face."""
@@ -172,10 +160,13 @@ class Context:
         """A negated body that must have no solution."""
         emitter.fail_if(found)
 
-    @staticmethod
-    def never_false(term: Term) -> bool:
+    def never_false(self, term: Term) -> bool:
         """Whether a term's value can be seen not to be the boolean false."""
         if isinstance(term, Call):
+            node = None if self.is_mocked(term.target) else self.user_functions.get(term.target)
+            if node is not None:
+                values = [branch.value for rule in node.every_rule() for branch in rule.branches]
+                return all(isinstance(value, Const) and value.value is not FALSE for value in values)
             return term.target in _BOOLEAN_FREE
         return isinstance(term, Comprehension | Template)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from typing import Any, Final
 
 from watchkey.rego.ast import (
@@ -66,6 +67,8 @@ class TermEmitter(Emitter):
         self.context = context
         self.st = "st"
         self.memo = "M"
+        self.raw: dict[str, str] = {}
+        """Names that may hold a part of the input as it arrived, with the name of the state whose input it is."""
 
     # --- values ------------------------------------------------------------------------------------------------------
 
@@ -78,7 +81,7 @@ class TermEmitter(Emitter):
         if isinstance(term, Const):
             return self.unit.constant(term.value)
         if isinstance(term, Var):
-            return self.bound[term.name]
+            return self.frozen(self.bound[term.name])
         if isinstance(term, Ref):
             return self.reference(term)
         if isinstance(term, Call):
@@ -101,13 +104,29 @@ class TermEmitter(Emitter):
             return self.template(term)
         return self.comprehension(term)
 
-    def terms(self, terms: list[Term]) -> list[str]:
-        """Several terms, evaluated in an order in which each finds its variables bound."""
+    def terms(self, terms: list[Term], raw: Container[int] = ()) -> list[str]:
+        """Several terms, in an order in which each finds its variables bound; those at `raw` as they arrived."""
         order = evaluation_order(terms, self.known())
         found = [""] * len(terms)
         for index in order[0] if order is not None else range(len(terms)):
-            found[index] = self.term(terms[index])
+            found[index] = self.raw_term(terms[index]) if index in raw else self.term(terms[index])
         return found
+
+    def arguments(self, call: Call) -> list[str]:
+        """The arguments of a call; as they arrived where what is called copes with that."""
+        if self.context.traced or self.context.is_mocked(call.target):
+            return self.terms(call.args)
+        if call.target in _NATIVE or call.target == MEMBER or _against_text(call):
+            return self.terms(call.args, raw=(0, 1))
+        return self.terms(call.args, raw=range(len(call.args)) if self.is_inlined(call.target) else ())
+
+    def is_inlined(self, name: str) -> bool:  # noqa: ARG002 - for the generator of rules
+        """Whether calls of a function are replaced by its body here."""
+        return False
+
+    def inlined(self, name: str, args: list[str]) -> str:
+        """The body of a function in place of a call; gives the name of its value, which may be undefined."""
+        raise NotImplementedError(name, args)
 
     def weighed(self, made: str, terms: list[Term], parts: list[str]) -> str:
         """Weigh a composite that may hold several composites."""
@@ -164,15 +183,37 @@ class TermEmitter(Emitter):
     # --- references --------------------------------------------------------------------------------------------------
 
     def reference(self, ref: Ref) -> str:
-        """A reference."""
+        """A reference; its value."""
+        return self.frozen(self.raw_reference(ref))
+
+    def raw_reference(self, ref: Ref) -> str:
+        """A reference; where it leads into the input, what is found there as it arrived."""
         self.context.look(self, ref)
         head = ref.head
         if isinstance(head, Var) and head.name in ROOTS and head.name not in self.bound:
             value = self.data(ref.path) if head.name == "data" else self.input(ref.path)
         else:
-            value = self.walk(self.term(head), ref.path)
+            value = self.walk(self.raw_term(head), ref.path)
         self.context.found(self)
         return value
+
+    def raw_term(self, term: Term) -> str:
+        """As `term`, for a use that copes with a part of the input as it arrived."""
+        if isinstance(term, Var):
+            return self.bound[term.name]
+        return self.raw_reference(term) if isinstance(term, Ref) else self.term(term)
+
+    def frozen(self, name: str) -> str:
+        """The name of the Rego value of what may be a part of the input."""
+        if name not in self.raw:
+            return name
+        key = ("frozen", name)
+        known = self.at_hand.get(key)
+        if known is None:
+            known = self.at_hand[key] = self.set(name)
+            plain = f"type({known}) is str or {known} is None or (type({known}) is int and SMALL > {known} > -SMALL)"
+            self.line(f"if not ({plain}): {known} = take({self.raw[name]}, {known})")
+        return known
 
     def walk(self, value: str, path: list[Term]) -> str:
         """Look-ups in a value."""
@@ -180,31 +221,68 @@ class TermEmitter(Emitter):
             value = self.step(value, part)
         return value
 
-    def step(self, value: str, part: Term) -> str:
+    def step(self, value: str, part: Term) -> str:  # noqa: PLR0911 - one return for each way to look up
         """One look-up in a value; an unbound variable iterates."""
         value = self.named(value)
         if isinstance(part, Const):
             key = self.unit.constant(part.value)
+            if value in self.raw:
+                return self.raw_step(value, part, key)
             if type(part.value) is str:
-                return self.defined(f"{value}.get({key}, UNDEF) if type({value}) is Object else deref({value}, {key})")
+                known = self.at_hand.get(("step", value, key))
+                if known is None:
+                    quick = f"{value}.get({key}, UNDEF) if type({value}) is Object else deref({value}, {key})"
+                    known = self.at_hand["step", value, key] = self.defined(quick)
+                return known
             return self.defined(f"deref({value}, {key})")
         if isinstance(part, Var) and part.name not in self.bound:
             return self.iterate(value, part)
         if evaluable(part, self.known()) is not None:
+            if value in self.raw:
+                return self.raw_step(value, part, self.term(part))
             return self.defined(f"look_up({self.st}, {value}, {self.term(part)})")
-        key, item = self.temporary(), self.temporary()
-        self.loop(f"{key}, {item}", f"pairs({self.st}, {value})")
+        key, item = self.pairs(value)
         self.match(part, key)
         return item
 
+    def raw_step(self, value: str, part: Term, key: str) -> str:
+        """One look-up in what may be a part of the input as it arrived."""
+        known = self.at_hand.get(("step", value, key))
+        if known is not None:
+            return known
+        general = f"raw_look_up({self.raw[value]}, {value}, {key})"
+        if isinstance(part, Const):
+            quick = f"type({value}) is dict or type({value}) is Object" if type(part.value) is str else ""
+        else:
+            quick = f"type({value}) is dict and type({key}) is str"
+        name = self.defined(f"{value}.get({key}, UNDEF) if {quick} else {general}" if quick else general)
+        self.raw[name] = self.raw[value]
+        self.at_hand["step", value, key] = name
+        return name
+
+    def items(self, value: str) -> str:
+        """Open a loop over the elements of a value; gives the name of the element."""
+        item = self.temporary()
+        self.loop(item, self._visited("items", value, item))
+        return item
+
+    def pairs(self, value: str) -> tuple[str, str]:
+        """Open a loop over the keys and elements of a value; gives the names of both."""
+        key, item = self.temporary(), self.temporary()
+        self.loop(f"{key}, {item}", self._visited("pairs", value, item))
+        return key, item
+
+    def _visited(self, way: str, value: str, item: str) -> str:
+        if value not in self.raw:
+            return f"{way}({self.st}, {value})"
+        self.raw[item] = self.raw[value]
+        return f"raw_{way}({self.raw[value]}, {value})"
+
     def iterate(self, value: str, var: Var) -> str:
         """Iterate over a value, binding the key to a variable."""
-        item = self.temporary()
         if var.wildcard:
-            self.loop(item, f"items({self.st}, {value})")
-            return item
-        key = self.temporary()
-        self.loop(f"{key}, {item}", f"pairs({self.st}, {value})")
+            return self.items(value)
+        key, item = self.pairs(value)
         self.bound[var.name] = key
         return item
 
@@ -215,20 +293,25 @@ class TermEmitter(Emitter):
             if not isinstance(part, Const) or type(part.value) is not str:
                 break
             names.append(part.value)
-        slot = self.context.input_slot(tuple(names))
-        return self.walk(self.input_part(slot, names), path[len(names) :])
+        return self.walk(self.input_part(tuple(names)), path[len(names) :])
 
-    def input_part(self, slot: int, names: list[str]) -> str:
-        """A part of the input, looked up and frozen where it is read first. Written out: a call would cost as much."""
-        name = self.set(f"{self.memo}[{slot}]")
-        with self.block(f"if {name} is UNSET:"):
+    def input_part(self, names: tuple[str, ...]) -> str:
+        """A part of the input as it arrived; looked up once on each way through a body."""
+        key = ("input", self.st, *names)
+        known = self.at_hand.get(key)
+        if known is not None:
+            return known
+        if not names:
+            name = self.defined(f"{self.st}.input")
+        else:
+            name = self.temporary()
             looked_up = "".join(f"[{key!a}]" for key in names)
             self.line(f"try: {name} = {self.st}.input{looked_up}")
-            self.line(f"except LOOKUP: {name} = UNDEF")
-            plain = f"type({name}) is str or {name} is UNDEF or (type({name}) is int and SMALL > {name} > -SMALL)"
-            self.line(f"if not ({plain} or {self.st}.frozen): {name} = from_json({name})")
-            self.line(f"{self.memo}[{slot}] = {name}")
-        self.fail_if(f"{name} is UNDEF")
+            with self.block("except LOOKUP:"):
+                self.line(f"{name} = input_path({self.st}, {self.unit.pooled('C', names)})")
+                self.fail_if(f"{name} is UNDEF")
+        self.raw[name] = self.st
+        self.at_hand[key] = name
         return name
 
     def remembered(self, slot: int, function: str) -> str:
@@ -302,7 +385,7 @@ class TermEmitter(Emitter):
             if not pattern.wildcard:
                 self.bound[pattern.name] = value
             return
-        value = self.named(value)
+        value = self.frozen(self.named(value))
         if isinstance(pattern, Const):
             self.differs(value, pattern)
         elif isinstance(pattern, Array):
@@ -355,7 +438,7 @@ class TermEmitter(Emitter):
             found = evaluable(first, known)
             if found is not None and matchable(other, known | found) is not None:
                 pairs.remove(pair)
-                self.match(other, self.term(first))
+                self.match(other, self.raw_term(first))
                 return True
         inner = inner_pairs(*pair)
         if inner is None:
@@ -369,9 +452,8 @@ class TermEmitter(Emitter):
     def call(self, call: Call) -> str:
         """A function call; gives its value."""
         if self.is_condition(call):
-            return self.set(f"TRUE if {self.condition(call, self.terms(call.args))} else FALSE")
-        args = self.terms(call.args)
-        return self.applied(call, args)
+            return self.set(f"TRUE if {self.condition(call, self.arguments(call))} else FALSE")
+        return self.applied(call, self.arguments(call))
 
     def applied(self, call: Call, args: list[str]) -> str:
         """A call of a function with evaluated arguments."""
@@ -385,6 +467,10 @@ class TermEmitter(Emitter):
         document = self.context.program.find_document(name)
         if document is not None:
             return self.remembered(document.slot, f"r{document.slot}")
+        if self.is_inlined(name):
+            value = self.inlined(name, args)
+            self.fail_if(f"{value} is UNDEF")
+            return value
         listed = "".join(f", {arg}" for arg in args)
         if self.context.is_mocked(name):
             return self.defined(f"call_mocked({self.st}, {name!r}, {self.context.function(name)}{listed})")
@@ -416,21 +502,34 @@ class TermEmitter(Emitter):
         for arg in call.args:
             if call.target in ("equal", "neq") and isinstance(arg, Const) and type(arg.value) in PLAIN_TYPES:
                 return f"{args[0]} {'==' if call.target == 'equal' else '!='} {args[1]}"
-        if call.target == MEMBER and isinstance(call.args[1], Const) and type(call.args[1].value) is Set:
-            return f"(type({args[0]}) in PLAIN and {args[0]} in {args[1]} or member({self.st}, {args[0]}, {args[1]}))"
         if call.target == MEMBER:
-            element, collection = args
-            few = f"type({collection}) is Set or (type({collection}) is tuple and len({collection}) < 64)"
-            quick = f"type({element}) in PLAIN and ({few})"
-            return f"({element} in {collection} if {quick} else member({self.st}, {element}, {collection}))"
+            return self.membership(call.args[1], *args)
+        general = COMPARISONS[call.target].format(*map(self.taken, args)).replace("(st,", f"({self.st},")
         if call.target in _NATIVE:
-            for index, arg in enumerate(call.args):
-                other = args[1 - index]
-                if isinstance(arg, Const) and type(arg.value) in (int, str) and other[0] not in "'\"-0123456789":
-                    kind = "int" if type(arg.value) is int else "str"
-                    general = COMPARISONS[call.target].format(*args).replace("(st,", f"({self.st},")
-                    return f"({args[0]} {_NATIVE[call.target]} {args[1]} if type({other}) is {kind} else {general})"
-        return COMPARISONS[call.target].format(*args).replace("(st,", f"({self.st},")
+            kind = str if any(isinstance(arg, Const) and type(arg.value) is str for arg in call.args) else int
+            if all(type(arg.value) is kind for arg in call.args if isinstance(arg, Const)):
+                tested = [value for arg, value in zip(call.args, args, strict=True) if not isinstance(arg, Const)]
+                quick = " and ".join([f"type({value}) is {kind.__name__}" for value in tested]) or "True"
+                return f"({args[0]} {_NATIVE[call.target]} {args[1]} if {quick} else {general})"
+        return general
+
+    def membership(self, term: Term, element: str, collection: str) -> str:
+        """A Python condition for ``element in collection``; `term` is the collection's."""
+        general = f"member({self.st}, {self.taken(element)}, {self.taken(collection)})"
+        if isinstance(term, Const) and type(term.value) is Set:
+            if all(type(each) is str for each in term.value):
+                return f"(type({element}) is str and {element} in {collection})"
+            return f"({general})"
+        if collection in self.raw:
+            few = f"type({element}) is str and type({collection}) is list and len({collection}) < 64"
+            return f"({element} in {collection} if {few} else {general})"
+        few = f"type({collection}) is Set or (type({collection}) is tuple and len({collection}) < 64)"
+        plain = f"type({element}) is str" if element in self.raw else f"type({element}) in PLAIN"
+        return f"({element} in {collection} if {plain} and ({few}) else {general})"
+
+    def taken(self, name: str) -> str:
+        """Text for the Rego value of what may be a part of the input, where it is not needed before."""
+        return f"take({self.raw[name]}, {name})" if name in self.raw else name
 
     def print(self, call: Call) -> None:
         """A call of print: undefined arguments are shown as such."""
@@ -464,7 +563,7 @@ class TermEmitter(Emitter):
             self.statement(node.term)
         elif isinstance(node, Unify):
             if node.assign and evaluable(node.right, self.known()) is not None:
-                self.match(node.left, self.term(node.right))
+                self.match(node.left, self.raw_term(node.right))
             else:
                 self.unify(node.left, node.right)
         elif isinstance(node, SomeIn):
@@ -493,7 +592,7 @@ class TermEmitter(Emitter):
                 self.match(term.args[-1], value)
                 return
             if self.is_condition(term):
-                args = self.terms(term.args)
+                args = self.arguments(term)
                 self.context.compare(self, self.condition(term, args), term, args)
                 return
         value = self.term(term)
@@ -508,14 +607,11 @@ class TermEmitter(Emitter):
 
     def some_in(self, node: SomeIn) -> None:
         """``some k, v in xs``."""
-        domain = self.term(node.domain)
+        domain = self.raw_term(node.domain)
         if node.key is None and not (isinstance(node.value, Var) and node.value.name in self.bound):
-            item = self.temporary()
-            self.loop(item, f"items({self.st}, {domain})")
-            self.match(node.value, item)
+            self.match(node.value, self.items(domain))
             return
-        key, item = self.temporary(), self.temporary()
-        self.loop(f"{key}, {item}", f"pairs({self.st}, {domain})")
+        key, item = self.pairs(domain)
         patterns = [node.value] if node.key is None else [node.key, node.value]
         self.match_parts(patterns, [item] if node.key is None else [key, item])
 
@@ -526,8 +622,7 @@ class TermEmitter(Emitter):
 
         def write(result: str) -> None:
             with self.body(once=True):
-                key, item = self.temporary(), self.temporary()
-                self.loop(f"{key}, {item}", f"pairs({self.st}, {domain})")
+                key, item = self.pairs(domain)
                 if node.key is not None:
                     self.bound[node.key.name] = key
                 self.bound[node.value.name] = item
@@ -637,6 +732,12 @@ class TermEmitter(Emitter):
             if name in self.context.user_functions:
                 return f"Replacement({self.context.function(name)})"
         return ""
+
+
+def _against_text(call: Call) -> bool:
+    """Whether a call compares with a constant text or null: no other value is equal to it, in any form."""
+    constants = [arg.value for arg in call.args if isinstance(arg, Const)]
+    return call.target in ("equal", "neq") and any(each is None or type(each) is str for each in constants)
 
 
 class _Modified:

@@ -124,6 +124,11 @@ class Emitter:
         """Give up the current candidate under a condition."""
         self.line(f"if {condition}: {self.frames[-1].gives_up_by}")
 
+    def runs_once(self) -> bool:
+        """Whether this point of the body is reached at most once."""
+        frame = self.frames[-1]
+        return not frame.loops and not frame.is_split
+
     def defined(self, text: str) -> str:
         """Assign an expression that must not be undefined."""
         name = self.set(text)

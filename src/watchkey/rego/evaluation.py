@@ -48,7 +48,7 @@ def freeze(document: Mapping[str, Any]) -> Data:
 NO_DATA: Final = Data()
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True)
 class Result:
     """What an evaluation gave: a frozen Rego value or UNDEFINED, the lines printed, the steps taken, the trace.
 
@@ -119,12 +119,14 @@ class Query:
         if prepared.depth > limits.depth:
             message = f"rules call each other {prepared.depth} deep, more than {limits.depth}"
             raise LimitExceeded(message)
-        st = State(prepared.slots, data.document, input, limits.steps, limits.size)
-        st.now_ns, st.seed, st.host, st.strict = now_ns, seed, host, strict_builtin_errors
+        st = State(
+            prepared.slots, data.document, input, limits.steps, limits.size, now_ns, seed, host, strict_builtin_errors
+        )
         if trace:
             return self._traced().record(st, limits)
         value = self._value(st)
-        return Result(value=value, prints=tuple(st.prints), steps=limits.steps - st.budget.left)
+        prints = tuple(st.prints) if st.prints else ()
+        return Result(value, prints, limits.steps - st.budget.left)
 
     def record(self, st: State, limits: Limits) -> Result:
         """Evaluate traced code with a prepared state."""
@@ -133,16 +135,19 @@ class Query:
         value = self._value(st)
         lines = frozenset(recorder.lines)
         trace = Trace(bodies=tuple(recorder.bodies), progress=recorder.progress, lines=lines)
-        return Result(value=value, prints=tuple(st.prints), steps=limits.steps - st.budget.left, trace=trace)
+        return Result(value, tuple(st.prints), limits.steps - st.budget.left, trace)
 
     def _value(self, st: State) -> Any:
         try:
-            return self._prepared.function(st)
+            value = self._prepared.function(st)
         except RecursionError:
             message = "values or rules are nested too deeply"
             raise LimitExceeded(message) from None
         except EvaluationError as problem:
             raise self._located(problem) from None
+        if st.budget.left < 0:
+            st.budget.exhausted()
+        return value
 
     def _located(self, problem: EvaluationError) -> EvaluationError:
         """The error with the place in the policy where it arose."""

@@ -150,13 +150,12 @@ def _query_function(
         with emitter.body(once=False):
             if names is not None:
                 emitter.body_of(body)
-                row = "".join(f"{emitter.bound[unique]}, " for unique in names.values())
+                row = "".join(f"{emitter.frozen(emitter.bound[unique])}, " for unique in names.values())
                 emitter.line(f"out.append(({row}))")
             elif isinstance(body[0].node, TermExpr):
                 with emitter.modified(body[0].withs):
                     emitter.line(f"out = {emitter.term(body[0].node.term)}")
         emitter.line("return tuple(out)" if names is not None else "return out")
-    emitter.inputs()
     context.unit.namespace = {**namespace, **context.unit.namespace}
     function: Callable[[State], Any] = compile_unit(context)["query"]
     return function

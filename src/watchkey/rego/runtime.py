@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
+from types import MappingProxyType
 from typing import Any, Final
 
 from watchkey.rego.builtins import BuiltinError
@@ -32,6 +33,15 @@ class Unset:
 
 UNSET: Final = Unset()
 CONFLICT: Final = "eval_conflict_error"
+
+
+NO_MOCKS: Final[Mapping[str, Any]] = MappingProxyType({})
+
+
+_SHARED: Final = (
+    "budget", "cache", "host", "max_size", "now_ns", "prints", "seed", "strict", "taken", "trace", "weights",
+)  # fmt: skip
+"""What a state under ``with`` has in common with the one around it."""
 
 
 class Budget:
@@ -67,27 +77,32 @@ class State:
         "prints",
         "seed",
         "strict",
+        "taken",
         "trace",
         "weights",
     )
 
-    def __init__(self, slots: int, data: Object, document: Any, steps: int, max_size: int) -> None:
+    def __init__(  # noqa: PLR0913, PLR0917 - one is made for each decision, and a call by name costs more
+        self, slots: int, data: Object, document: Any, steps: int, max_size: int, now_ns: int | None = None,
+        seed: bytes | None = None, host: Any = None, strict: bool = False,  # noqa: FBT001, FBT002 - as above
+    ) -> None:  # fmt: skip
         self.memo: list[Any] = [UNSET] * slots
         self.data = data
         self.input = document
         self.frozen = type(document) is Object
         self.budget = Budget(steps)
         self.max_size = max_size
-        self.mocks: dict[str, Any] = {}
+        self.mocks: Mapping[str, Any] = NO_MOCKS
         self.presets: tuple[tuple[int, Any], ...] = ()
         self.cache: dict[Any, Any] = {}
         self.prints: list[tuple[Any, str]] = []
-        self.now_ns: int | None = None
-        self.seed: bytes | None = None
-        self.host: Any = None
-        self.strict = False
+        self.now_ns = now_ns
+        self.seed = seed
+        self.host = host
+        self.strict = strict
         self.trace: Any = None
         self.weights: dict[int, tuple[Any, int]] = {}
+        self.taken: dict[int, tuple[Any, Any]] = {}
 
     # --- for built-ins (builtins.CallContext) ------------------------------------------------------------------------
 
@@ -114,7 +129,19 @@ class State:
         and ``("functions",)``: none replaced, which is how a replacement itself runs.
         """
         other = State.__new__(State)
-        for name in ("budget", "cache", "host", "max_size", "now_ns", "prints", "seed", "strict", "trace", "weights"):
+        for name in (
+            "budget",
+            "cache",
+            "host",
+            "max_size",
+            "now_ns",
+            "prints",
+            "seed",
+            "strict",
+            "taken",
+            "trace",
+            "weights",
+        ):
             setattr(other, name, getattr(self, name))
         other.memo = [UNSET] * len(self.memo)
         other.data, other.mocks, other.presets = self.data, self.mocks, self.presets
@@ -130,12 +157,12 @@ class State:
         """Make one change of `derive`."""
         kind = change[0]
         if kind == "input":
-            base = self.input if self.frozen or self.input is UNDEFINED else from_json(self.input)
+            base = UNDEFINED if self.input is UNDEFINED else take(self, self.input)
             self.input, self.frozen = replaced(base, change[1], change[2]), True
         elif kind == "function":
             self.mocks = {**self.mocks, change[1]: change[2]}
         elif kind == "functions":
-            self.mocks = {}
+            self.mocks = NO_MOCKS
         else:
             path, value, slots = change[1:]
             document = replaced(self.data, path, value)
@@ -218,6 +245,56 @@ def items(st: State, value: Any) -> Iterable[Any]:
         return [item for _, item in value.pairs()]
     ordered: Iterable[Any] = value.ordered()
     return ordered
+
+
+# --- the input, read where it lies -----------------------------------------------------------------------------------
+#
+# The input arrives as plain Python and is not frozen as a whole: what is only looked into is read where it lies, and a
+# part is frozen when its value is needed. A name that holds such a part holds either plain Python or a Rego value.
+
+
+def take(st: State, part: Any) -> Any:
+    """The Rego value of a part of the input of `st`; a composite is frozen once in an evaluation."""
+    if st.frozen:
+        return part
+    kind = type(part)
+    if kind is not dict and kind is not list and kind is not tuple:
+        return from_json(part)
+    known = st.taken.get(id(part))
+    if known is None:
+        known = st.taken[id(part)] = (part, from_json(part))
+    return known[1]
+
+
+def input_path(st: State, path: tuple[str, ...]) -> Any:
+    """A part of the input for which Python's own look-up found nothing: elements of sets are their own keys."""
+    return nested(st.input, path) if st.frozen else UNDEFINED
+
+
+def raw_look_up(st: State, value: Any, key: Any) -> Any:
+    """``value[key]`` in a part of the input."""
+    kind, of = type(value), type(key)
+    if kind is dict and of is str:
+        return value.get(key, UNDEFINED)
+    if kind is list and of is int:
+        return value[key] if 0 <= key < len(value) else UNDEFINED
+    return look_up(st, take(st, value), key)
+
+
+def raw_items(st: State, value: Any) -> Iterable[Any]:
+    """As `items`, of a part of the input."""
+    if type(value) is list:
+        budget = st.budget
+        budget.left -= len(value)
+        if budget.left < 0:
+            budget.exhausted()
+        return value
+    return items(st, take(st, value))
+
+
+def raw_pairs(st: State, value: Any) -> Iterable[tuple[Any, Any]]:
+    """As `pairs`, of a part of the input."""
+    return enumerate(raw_items(st, value)) if type(value) is list else pairs(st, take(st, value))
 
 
 # --- comparisons -----------------------------------------------------------------------------------------------------
