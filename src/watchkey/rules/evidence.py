@@ -21,7 +21,8 @@ CLOCK_TOLERANCE: Final = timedelta(seconds=60)
 UNKNOWN_END_TTL: Final = timedelta(minutes=5)
 """How long a fact counts whose end nobody knows, before it is looked at again."""
 
-_RESPONDING: Final = frozenset({Involvement.ASSIGNED, Involvement.ACKNOWLEDGED, Involvement.JOINED, Involvement.ROLE})
+RESPONDING: Final = frozenset({Involvement.ASSIGNED, Involvement.ACKNOWLEDGED, Involvement.JOINED, Involvement.ROLE})
+"""How one can be part of an incident that counts as being at it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,7 +191,7 @@ def _stale_shift_counts(question: Question, view: View, shift: Shift) -> bool:
 
 def _responding_facts(question: Question, view: View, scope: Scope, person: PersonId) -> Iterator[Finding]:
     for incident, responder in view.index.incidents_of(person, scope):
-        if responder.involvement not in _RESPONDING:
+        if responder.involvement not in RESPONDING:
             continue
         evidence = _incident_evidence(scope, incident, responder, _responding_until(question, view))
         yield Finding(evidence=evidence, objection=_incident_objection(question, view, evidence))
@@ -212,11 +213,11 @@ def _incident_evidence(scope: Scope, incident: Incident, responder: Responder, u
         policy=incident.policy,
         incident=incident.id,
         involvement=responder.role if responder.involvement is Involvement.ROLE else str(responder.involvement),
-        is_vetted=_is_vetted(incident, responder),
+        is_vetted=is_vetted(incident, responder),
     )
 
 
-def _is_vetted(incident: Incident, responder: Responder) -> bool:
+def is_vetted(incident: Incident, responder: Responder) -> bool:
     """Whether somebody besides its opener is at it, when the person who profits opened it by hand."""
     if incident.opened_by != responder.person:
         return True

@@ -179,6 +179,11 @@ class Links:
             for link in problem.links
         }
 
+    @property
+    def linked(self) -> Iterable[tuple[SubjectId, SourceName]]:
+        """Every subject and source that stand in the table together, clear or not."""
+        return self._persons
+
     def person_of(self, subject: SubjectId, source: SourceName) -> PersonId | Ambiguous | None:
         """Return the person that the subject is in the source; None when nobody has linked them."""
         key = (subject, source)
