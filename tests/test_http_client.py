@@ -17,10 +17,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.certificates import certificates
 from tests.fakes.clock import START
 from tests.fakes.hasty_clock import HastyClock
 from tests.fakes.scripted_http import HANG, answer, scripted
-from watchkey.http_client import Answer, HttpClient, Limits, LinkedPage, OffsetPage, OffsetPaging, Operation
+from watchkey.http_client import Answer, HttpClient, Limits, LinkedPage, OffsetPage, OffsetPaging, Operation, TooSlow
 from watchkey.model.errors import Malformed, PortError, Refused, Unavailable
 from watchkey.model.secret import Secret
 
@@ -573,3 +574,79 @@ def test_a_certificate_is_trusted_only_when_its_authority_is_given(tmp_path: Pat
                 assert operation.requests == 1
 
     run(ask())
+
+
+# --- one exchange, whatever comes back -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", [200, 204, 302, 400, 404, 429, 500, 503])
+def test_an_exchange_gives_any_status_with_its_body_and_sends_once(status: int) -> None:
+    async def ask() -> None:
+        async with scripted([answer(status, b"" if status == 204 else b"told")]) as server:
+            async with Rig(server.url, HastyClock()) as operation:
+                found = await operation.exchange("POST", "/x", [("a", "b")], body=b"{}")
+                assert (found.status, found.body) == (status, b"" if status == 204 else b"told")
+            assert server.targets == ["/x?a=b"]
+
+    run(ask())
+
+
+@pytest.mark.parametrize(
+    ("reply", "kind"),
+    [
+        (HANG, TooSlow),
+        (b"HTTP/1.1 500 X\r\nContent-Length: 9\r\nConnection: close\r\n\r\nx", Unavailable),
+        (answer(500, b"x" * 101), Malformed),
+    ],
+)
+def test_an_exchange_that_fails_says_how(reply: bytes, kind: type[PortError]) -> None:
+    async def ask() -> None:
+        limits = Limits(body_bytes=100, request_seconds=0.2)
+        async with scripted([reply]) as server, Rig(server.url, HastyClock(), limits) as operation:
+            with pytest.raises(kind) as failure:
+                await operation.exchange("POST", "/x", body=b"{}")
+            assert type(failure.value) is kind
+
+    run(ask())
+
+
+def test_a_second_exchange_has_what_the_first_left_of_the_time() -> None:
+    async def ask() -> None:
+        clock = HastyClock()
+        async with scripted([answer()]) as server, Rig(server.url, clock, Limits(operation_seconds=1.0)) as operation:
+            await operation.exchange("POST", "/x", body=b"{}")
+            await clock.sleep(1.0)
+            with pytest.raises(TooSlow):
+                await operation.exchange("POST", "/x", body=b"{}")
+
+    run(ask())
+
+
+def test_connections_that_are_not_kept_are_closed_with_their_answer() -> None:
+    async def ask() -> None:
+        async with scripted([answer()]) as server:
+            async with Rig(server.url, HastyClock(), Limits(kept_connections=0)) as operation:
+                for _ in range(3):
+                    await operation.get("/x")
+            assert server.connections == 3
+
+    run(ask())
+
+
+def test_our_own_certificate_is_shown_and_one_that_cannot_be_used_is_refused(tmp_path: Path) -> None:
+    made = certificates(tmp_path)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=made.authority)
+    context.load_cert_chain(made.server, made.server_key)
+    context.verify_mode = ssl.CERT_REQUIRED
+
+    async def ask(**options: Any) -> Answer:
+        options |= {"limits": Limits(attempts=1), "ca_file": str(made.authority)}
+        async with scripted([answer()], tls=context) as server, Rig(server.url, HastyClock(), **options) as operation:
+            return await operation.get("/x")
+
+    assert run(ask(client_certificate=(str(made.client), str(made.client_key)))).status == 200
+    with pytest.raises(Unavailable):
+        run(ask())
+    for key in (made.server_key, tmp_path / "none.key"):
+        with pytest.raises(Refused, match="belong together"):
+            HttpClient("https://127.0.0.1", clock=HastyClock(), client_certificate=(str(made.client), str(key)))

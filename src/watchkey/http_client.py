@@ -48,6 +48,10 @@ _ADVICE: Final = {
 }
 
 
+class TooSlow(Unavailable):
+    """There was no complete answer in time. The other side may have done what it was asked."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """What one operation (a whole sync) may cost at most. All times in seconds."""
@@ -66,6 +70,10 @@ class Limits:
     pause_seconds: float = 0.5
     """The first pause between two tries; it doubles."""
     pause_max_seconds: float = 30.0
+    connections: int = 8
+    """Open at the same time; who comes when all are in use waits, within its own time."""
+    kept_connections: int = 4
+    """Kept open for the next request; 0 closes each with its answer, and then nothing is left that must be closed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,12 +164,13 @@ class _Call:
     body: bytes | None = None
     may_retry: bool = True
     accepted: Collection[int] = ()
+    has_body_always: bool = False
 
 
 class HttpClient:
     """Talks to one provider. Keeps connections alive; `close()` gives them back."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 -- one argument a property, all by name
         self,
         base_url: str,
         *,
@@ -169,6 +178,7 @@ class HttpClient:
         headers: Mapping[str, str | Secret] = _NO_HEADERS,
         limits: Limits | None = None,
         ca_file: str | None = None,
+        client_certificate: tuple[str, str] | None = None,
         hide_path: bool = False,
         jitter: Callable[[], float] = random.random,
     ) -> None:
@@ -180,11 +190,12 @@ class HttpClient:
             headers: sent with every request; credentials as `Secret`.
             limits: what one operation may cost.
             ca_file: PEM file of the authorities to trust instead of the public ones.
+            client_certificate: PEM files of our own certificate with its chain, and of its key.
             hide_path: the path itself is a credential (calendar feeds): errors name the host only.
             jitter: a number from 0 to 1, so that many clients do not come back at the same instant.
 
         Raises:
-            Refused: the URL is not acceptable, or the CA file cannot be read.
+            Refused: the URL is not acceptable, or the CA file or the certificate cannot be read.
         """
         self._base = _checked_base(base_url)
         self._clock = clock
@@ -198,12 +209,16 @@ class HttpClient:
             raise Refused(
                 f"the CA file {ca_file} cannot be read: {error.__class__.__name__}; give a PEM file"
             ) from error
+        if client_certificate is not None:
+            _show_certificate(context, *client_certificate)
         self._http = httpx.AsyncClient(
             verify=context,
             follow_redirects=False,
             trust_env=False,  # a netrc file or a proxy variable must not redirect a credential
             timeout=httpx.Timeout(self._limits.request_seconds),
-            limits=httpx.Limits(max_connections=8, max_keepalive_connections=4),
+            limits=httpx.Limits(
+                max_connections=self._limits.connections, max_keepalive_connections=self._limits.kept_connections
+            ),
         )
 
     def operation(self) -> "Operation":
@@ -269,6 +284,26 @@ class Operation:
         """
         call = self._call(method, path, ())
         return await self._send(replace(call, headers=headers, body=body, may_retry=may_retry, accepted=accepted))
+
+    async def exchange(
+        self,
+        method: str,
+        path: str,
+        params: Params = (),
+        *,
+        body: bytes,
+        headers: Mapping[str, str | Secret] = _NO_HEADERS,
+    ) -> Answer:
+        """Send once and return the answer whatever its status, with its body; what it means is the caller's to say.
+
+        Raises:
+            Refused: the certificate is not trusted.
+            Malformed: the body is larger than the bound or cannot be decompressed.
+            TooSlow: no complete answer in time.
+            Unavailable: there was no answer, or it broke off.
+        """
+        call = self._call(method, path, params)
+        return await self._once(replace(call, headers=headers, body=body, has_body_always=True))
 
     async def graphql(self, path: str, query: str, variables: Mapping[str, Any], shape: type[_Shape]) -> _Shape:
         """Ask a GraphQL query (never a mutation: it may be sent twice) and decode its `data` into `shape`.
@@ -451,7 +486,7 @@ class Operation:
             async with asyncio.timeout(seconds), self._request(call) as response:
                 self._measure(response)
                 body = b""
-                if response.is_success:
+                if response.is_success or call.has_body_always:
                     body = b"".join([piece async for piece in _decoded(call.what, response, self._limits.body_bytes)])
                 return Answer(
                     what=call.what,
@@ -461,7 +496,7 @@ class Operation:
                     json_depth=self._limits.json_depth,
                 )
         except TimeoutError:
-            raise Unavailable(
+            raise TooSlow(
                 f"{call.what} gave no complete answer within {seconds:g} s: it is tried again later"
             ) from None
         except httpx.HTTPError as error:
@@ -483,9 +518,9 @@ class Operation:
             raise self._too_late(call, failure)
         await self._clock.sleep(wait)
 
-    def _too_late(self, call: _Call, failure: Unavailable | None) -> Unavailable:
+    def _too_late(self, call: _Call, failure: Unavailable | None) -> TooSlow:
         cause = f"{failure}; " if failure else f"{call.what}: "
-        return Unavailable(
+        return TooSlow(
             f"{cause}the whole read may take {self._limits.operation_seconds:g} s and gave up after"
             f" {self.requests} requests",
             retry_after=failure.retry_after if failure else None,
@@ -678,6 +713,17 @@ class _Reading(Generic[_Row]):
     def is_consistent(self) -> bool:
         """Whether no row moved, as far as can be seen."""
         return self.has_count and not self._is_doubled
+
+
+def _show_certificate(context: ssl.SSLContext, certificate: str, key: str) -> None:
+    try:
+        # A key with a passphrase would ask for it on the terminal; this refuses it instead.
+        context.load_cert_chain(certificate, key, password=lambda: "")
+    except (OSError, ssl.SSLError) as error:
+        raise Refused(
+            f"the certificate {certificate} with the key {key} cannot be used: {error.__class__.__name__}; give PEM"
+            " files that belong together, the key without a passphrase"
+        ) from error
 
 
 def _shown(value: str | Secret) -> str:

@@ -59,7 +59,11 @@ class PolicyEngine(Protocol):
 
     @property
     def policy_hash(self) -> str:
-        """SHA-256 over the policy's files, hexadecimal; the same text has the same hash everywhere."""
+        """What the policy is known by now; when it changes, answers that rest on it are made anew.
+
+        For files that are here: SHA-256 over them, hexadecimal; the same text has the same hash everywhere. A policy
+        that lives elsewhere is known by what its engine is asked for and by what it last said of itself.
+        """
         ...
 
     async def evaluate(self, document: Mapping[str, Any], *, now: datetime) -> Verdict:

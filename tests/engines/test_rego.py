@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.builders import NOW, SERVICE, incident, question, request, resource, responder, shift
-from watchkey.engines.rego import WITHHELD, Config, build, parse_ttl, policy_hash
+from watchkey.engines.rego import WITHHELD, Config, build, policy_hash
 from watchkey.model.access import Outcome, Verdict
 from watchkey.model.errors import Malformed
 from watchkey.model.oncall import EndKind, Shift
@@ -128,18 +128,6 @@ def test_answers_do_not_leak_between_questions() -> None:
     yes, no = document(shift()), document()
     outcomes = [asyncio.run(engine.evaluate(given, now=NOW)).outcome for given in (yes, no, yes, no)]
     assert outcomes == [Outcome.YES, Outcome.NO, Outcome.YES, Outcome.NO]
-
-
-@pytest.mark.parametrize(
-    ("ttl", "seconds"),
-    [
-        (60, 60.0), (0.5, 0.5), ("60s", 60.0), ("1h30m", 5400.0), ("250ms", 0.25), ("1.5h", 5400.0), (-1, -1.0),
-        ("", None), ("60", None), ("s", None), ("-1s", None), ("1d", None), ("1e3s", None), (True, None), (None, None),
-        (float("nan"), None), (float("inf"), None), ("9" * 40 + "s", None), (10**400, None), ("٣s", None),
-    ],
-)  # fmt: skip
-def test_ttl(ttl: object, seconds: float | None) -> None:
-    assert parse_ttl(ttl) == (None if seconds is None else timedelta(seconds=seconds))
 
 
 def test_the_hash_tells_every_part_and_not_the_revision() -> None:

@@ -2,9 +2,10 @@
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from threading import Thread
 
 HANG = b""
 """In the place of an answer: take the request and say nothing."""
@@ -97,3 +98,19 @@ def _is_whole(reply: bytes) -> bool:
     head, separator, body = reply.partition(b"\r\n\r\n")
     lengths = [int(line[15:]) for line in head.split(b"\r\n") if line.startswith(b"Content-Length:")]
     return bool(separator) and lengths == [len(body)]
+
+
+@contextmanager
+def scripted_aside(answers: Sequence[bytes]) -> Iterator[str]:
+    """The same in a thread of its own, for commands that run a loop of theirs; gives the URL."""
+    loop = asyncio.new_event_loop()
+    thread = Thread(target=loop.run_forever, name="scripted")
+    thread.start()
+    server = scripted(answers)
+    try:
+        yield asyncio.run_coroutine_threadsafe(server.__aenter__(), loop).result().url
+    finally:
+        asyncio.run_coroutine_threadsafe(server.__aexit__(None, None, None), loop).result()
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()

@@ -35,5 +35,5 @@ def test_reason_codes_are_stable() -> None:
         "person_inactive", "not_eligible", "not_on_call", "level_too_high", "level_unknown", "only_permanent",
         "provenance_too_weak", "not_responding", "incident_unvetted", "scope_unknown", "policy_denied",
         "policy_undefined", "policy_malformed", "policy_failed", "policy_over_budget", "no_time_left",
-        "audit_unavailable", "internal_error",
+        "audit_unavailable", "internal_error", "policy_unreachable",
     }  # fmt: skip

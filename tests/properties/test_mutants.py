@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.engines import test_rego
+from tests.engines import test_opa, test_rego
+from tests.fakes.scripted_http import answer
 from tests.flows import test_keep_roster, test_request_access, test_sync_roster
 from tests.model import test_oncall, test_secret
 from tests.properties.planting import Mutant
@@ -22,6 +23,10 @@ def truthy() -> None:
     test_rego.test_only_a_well_formed_yes_is_a_yes('decision := {"allow": 1}', Outcome.MALFORMED)
 
 
+def opa_says(given: bytes, outcome: Outcome) -> Callable[[], None]:
+    return lambda: test_opa.test_anything_else_is_a_denial_with_its_own_reason(given, outcome, "")
+
+
 def odd_trees() -> None:
     test_merkle.test_large_and_odd_trees_agree_with_the_definition()
 
@@ -37,7 +42,9 @@ def another_url() -> None:
 
 CAUGHT: tuple[tuple[Mutant, Callable[[], None]], ...] = (
     (
-        Mutant("a truthy allow", "watchkey.engines.rego:RegoEngine._read", "not isinstance(allow, bool)", "not allow"),
+        Mutant(
+            "a truthy allow", "watchkey.rules.policy_answer:read_answer", "not isinstance(allow, bool)", "not allow"
+        ),
         truthy,
     ),
     (
@@ -48,6 +55,23 @@ CAUGHT: tuple[tuple[Mutant, Callable[[], None]], ...] = (
             "(url.scheme, url.netloc)",
         ),
         another_url,
+    ),
+    (
+        Mutant(
+            "undefined is an allow",
+            "watchkey.engines.opa:_verdict_of",
+            "PolicyAnswer(Outcome.UNDEFINED)",
+            "PolicyAnswer(Outcome.YES)",
+        ),
+        opa_says(answer(body=b"{}"), Outcome.UNDEFINED),
+    ),
+    (
+        Mutant("a warning is passed over", "watchkey.engines.opa:_verdict_of", 'if "warning" in body', "if not body"),
+        opa_says(answer(body=b'{"warning":{},"result":{"allow":true}}'), Outcome.FAILED),
+    ),
+    (
+        Mutant("any status is an answer", "watchkey.engines.opa:_whole", "if answer.status != 200", "if False"),
+        opa_says(answer(500, test_opa.YES), Outcome.FAILED),
     ),
     (
         Mutant("the first link wins", "watchkey.rules.identity:Links.person_of", "self._ambiguous.get(key) or ", ""),

@@ -126,6 +126,7 @@ def test_a_shift_cut_off_by_the_window_is_bounded_by_it() -> None:
         (Outcome.MALFORMED, Reason.POLICY_MALFORMED),
         (Outcome.FAILED, Reason.POLICY_FAILED),
         (Outcome.OVER_BUDGET, Reason.POLICY_OVER_BUDGET),
+        (Outcome.UNREACHABLE, Reason.POLICY_UNREACHABLE),
     ],
 )
 def test_anything_but_a_yes_of_the_policy_is_no(outcome: Outcome, expected: Reason) -> None:

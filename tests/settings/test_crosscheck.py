@@ -205,6 +205,42 @@ def test_forecast_counts_only_where_it_is_chosen() -> None:
     assert problems(BASE + "    forecast_max: 4d\n") == []
 
 
+REMOTE = "engine: opa, url: 'https://opa.example.com'"
+
+
+@pytest.mark.parametrize(
+    ("policy", "message"),
+    [
+        ("{}", "there is no policy"),
+        ("{engine: opa}", "it is not said where the OPA is"),
+        ("{engine: opal, url: x}", "'opal' is not known; expected one of rego, opa; did you mean opa?"),
+        (f"{{{REMOTE}, files: [p.rego]}}", "that OPA has the policy and all that belongs to it"),
+        (f"{{{REMOTE}, parameters: {{}}}}", "that OPA has the policy and all that belongs to it"),
+        (f"{{{REMOTE}, entrypoint: data.x}}", "that OPA has the policy and all that belongs to it"),
+        ("{files: [p.rego], url: 'https://x'}", "this is about an OPA elsewhere; expected no url, or engine: opa"),
+        ("{files: [p.rego], strict_errors: true}", "this is about an OPA elsewhere"),
+        (f"{{{REMOTE}, path: /v1/data/x}}", "this is no path below /v1/data/"),
+        (f"{{{REMOTE}, path: x/../y}}", "this is no path below /v1/data/"),
+        (f"{{{REMOTE}, path: 'x?a=b'}}", "this is no path below /v1/data/"),
+        (f"{{{REMOTE}, key_file: p.rego}}", "a certificate and its key belong together"),
+        (f"{{{REMOTE}, ca_file: p.pem}}", "there is no file 'p.pem'"),
+        (f"{{{REMOTE}, timeout: 1ms}}", "1ms is out of range; expected from 10ms to 30s"),
+        (f"{{{REMOTE}, timeout: 1m}}", "1m is out of range; expected from 10ms to 30s"),
+        (f"{{{REMOTE}, token: canary-5}}", "a secret itself never stands in a file"),
+    ],
+)
+def test_a_policy_is_here_or_elsewhere_and_not_both(policy: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "p.rego").touch()
+    with pytest.raises(ConfigError) as caught:
+        parse_settings(
+            BASE + f"policies: {{p: {policy}}}\n", file=Path("w"), surroundings=Surroundings(directory=tmp_path)
+        )
+    (said,) = [str(one) for one in caught.value.all]
+    assert said.startswith("w:7:")
+    assert message in said
+    assert "canary" not in said
+
+
 @pytest.mark.parametrize("key", ["api_token", "password", "CLIENT_SECRET", "apikey"])
 def test_a_secret_among_the_parameters_of_a_policy_is_refused_and_not_repeated(key: str, tmp_path: Path) -> None:
     (tmp_path / "p.rego").touch()

@@ -14,7 +14,7 @@ from watchkey.model.access import Caller, Link, Needs, Resource, StaleMode
 from watchkey.model.ids import CallerId, PersonId, ResourceId, SourceName, SubjectId
 from watchkey.model.oncall import Provenance, Scope, ScopeKind
 from watchkey.model.secret import Secret
-from watchkey.settings import ConfigError, Settings, Surroundings, find, load_settings, parse_settings
+from watchkey.settings import ConfigError, RemoteOpa, Settings, Surroundings, find, load_settings, parse_settings
 
 SMALL = """\
 sources: {pd: {kind: roster_file, path: r.yaml}}
@@ -150,6 +150,45 @@ def test_policies_have_absolute_paths_and_the_entrypoint_of_their_dialect(tmp_pa
     assert settings.policies["other"].entrypoint == "data.watchkey.decision"
     assert settings.policies["third"].entrypoint == "data.x.y"
     assert settings.resources[ResourceId("orders-db")].policy == "mine"
+
+
+def test_a_remote_policy_has_absolute_paths_and_its_secret(tmp_path: Path) -> None:
+    for name in ("ca.pem", "own.pem", "own.key"):
+        (tmp_path / name).touch()
+    file = tmp_path / "watchkey.yaml"
+    file.write_text(
+        "policies:\n  fleet:\n    engine: opa\n    url: https://opa.example.com/base\n    path: a/b\n"
+        "    timeout: 250ms\n    token: {env: OPA_TOKEN}\n    ca_file: ca.pem\n"
+        "    certificate_file: own.pem\n    key_file: own.key\n"
+        "    strict_errors: false\n  least: {engine: opa, url: 'http://127.0.0.1:8181'}\n"
+        + SMALL
+        + "    policy: fleet\n"
+    )
+    settings = load_settings(file, environ={"OPA_TOKEN": "canary-5\n"})
+    policies = settings.policies
+    assert policies["fleet"].remote == RemoteOpa(
+        url="https://opa.example.com/base",
+        path="a/b",
+        ca_file=tmp_path / "ca.pem",
+        certificate_file=tmp_path / "own.pem",
+        key_file=tmp_path / "own.key",
+        timeout=timedelta(milliseconds=250),
+        is_strict=False,
+    )
+    assert settings.opa_token("fleet") == Secret("canary-5")
+    assert settings.opa_token("least") is None
+    assert "canary" not in repr(settings)
+    least = policies["least"].remote
+    assert least is not None
+    assert (least.path, least.timeout) == ("watchkey/decision", timedelta(seconds=1))
+    assert least.is_strict
+    assert policies["least"].files == ()
+    # Whoever asks nothing there needs no secret; whoever is about to does, and is told at once.
+    missing = load_settings(file, environ={})
+    with pytest.raises(ConfigError, match=r"policies\.fleet\.token: the environment variable OPA_TOKEN is not set"):
+        missing.opa_token("fleet")
+    with pytest.raises(ConfigError, match="OPA_TOKEN is not set"):
+        load_settings(file, environ={}, source_configs={"roster_file": msgspec.Struct})
 
 
 def test_sections_of_adapters_stay_where_they_are_with_their_places() -> None:

@@ -34,3 +34,12 @@ def test_a_desk_says_which_source_could_not_be_read(tmp_path: Path) -> None:
     (tmp_path / "roster.yaml").write_text("people: [nonsense")
     desk = asyncio.run(open_desk(settings))
     assert "roster.yaml" in desk.failures[LOCAL]
+
+
+def test_a_desk_says_what_a_policy_elsewhere_leaves_open(tmp_path: Path) -> None:
+    desk = asyncio.run(open_desk(configured(tmp_path)))
+    assert desk.remarks(desk.resource("orders-db")) == ()
+    more = "\npolicies:\n  fleet: {engine: opa, url: 'http://127.0.0.1:1'}\n"
+    desk = asyncio.run(open_desk(configured(tmp_path, "policy: fleet", more)))
+    (remark,) = desk.remarks(desk.resource("orders-db"))
+    assert "http://127.0.0.1:1" in remark

@@ -6,7 +6,8 @@ import pytest
 
 from tests.wiring.configured import configured
 from watchkey import wiring
-from watchkey.model.errors import Malformed
+from watchkey.model.errors import Malformed, Refused
+from watchkey.wiring.policies import content_hash, engines_of
 
 
 def test_data_files_reach_the_policy(tmp_path: Path) -> None:
@@ -18,3 +19,20 @@ def test_data_files_reach_the_policy(tmp_path: Path) -> None:
     (tmp_path / "freeze.json").write_text("[1]")
     with pytest.raises(Malformed, match=r"freeze\.json"):
         wiring.policy_config(settings.policies["own"])
+
+
+def test_a_policy_that_is_elsewhere_has_no_files_here_and_is_known_by_where_it_is(tmp_path: Path) -> None:
+    more = "\npolicies:\n  fleet: {engine: opa, url: 'http://127.0.0.1:1', path: a/b}\n"
+    settings = configured(tmp_path, "policy: fleet", more)
+    with pytest.raises(Refused, match=r"policy fleet is in the OPA at http://127\.0\.0\.1:1"):
+        wiring.policy_config(settings.policies["fleet"])
+    (engine,) = engines_of(settings).values()
+    assert content_hash(engine) != engine.policy_hash
+    (same,) = engines_of(settings).values()
+    assert content_hash(engine) == content_hash(same)
+
+
+def test_an_opa_in_the_open_stops_the_start(tmp_path: Path) -> None:
+    more = "\npolicies:\n  fleet: {engine: opa, url: 'http://opa.example.com'}\n"
+    with pytest.raises(Refused, match="not encrypted"):
+        wiring.build(configured(tmp_path, "policy: fleet", more))

@@ -6,7 +6,6 @@ only this subject's facts in the resource's scopes, no token exists for them, an
 """
 
 import json
-import re
 from collections.abc import Mapping
 from copy import copy
 from dataclasses import dataclass, field
@@ -32,6 +31,7 @@ from watchkey.rego import (
     freeze,
     to_json,
 )
+from watchkey.rules.policy_answer import not_an_object, read_answer
 from watchkey.rules.policy_input import nanoseconds
 
 STEPS_MAX: Final = 200_000
@@ -40,12 +40,8 @@ STEPS_MAX: Final = 200_000
 WITHHELD: Final = "withheld-by-watchkey"
 """What a Cyral-style policy finds as its token: it needs one to build a header, and gets no real one."""
 
-_DURATION: Final = re.compile(r"(?:[0-9]+(?:\.[0-9]+)?(?:ms|s|m|h))+")
-_DURATION_PART: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)")
 _ANSWER: Final = (("allow", None), ("ttl", None), ("reasons", ()))
 """What is read of a policy's answer, and what stands for a field that is missing."""
-_UNIT_SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-_TTL_MAX: Final = 366 * 24 * 3600.0
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -122,17 +118,10 @@ class RegoEngine:
     def _read(self, answer: Any) -> Verdict:
         """Read `{allow, ttl, reasons}`; any other shape is malformed, never a guess."""
         if not isinstance(answer, dict):
-            kind = _kind(to_json(answer))
-            return self._verdict(Outcome.MALFORMED, detail=f"wanted an object with allow, got {kind}")
-        allow, ttl, reasons = [to_json(answer.get(name, missing)) for name, missing in _ANSWER]
-        if not isinstance(allow, bool):
-            return self._verdict(Outcome.MALFORMED, detail=f"allow must be true or false, is {_kind(allow)}")
-        span = None if ttl is None else parse_ttl(ttl)
-        if ttl is not None and span is None:
-            return self._verdict(Outcome.MALFORMED, detail="ttl must be seconds or a duration like 60s, at most a year")
-        if not isinstance(reasons, list) or not all(isinstance(reason, str) for reason in reasons):
-            return self._verdict(Outcome.MALFORMED, detail="reasons must be texts")
-        return self._verdict(Outcome.YES if allow else Outcome.NO, ttl=span, reasons=tuple(reasons))
+            read = not_an_object(to_json(answer))
+        else:
+            read = read_answer(*[to_json(answer.get(name, missing)) for name, missing in _ANSWER])
+        return self._verdict(read.outcome, ttl=read.ttl, reasons=read.reasons, detail=read.detail)
 
     def _verdict(
         self, outcome: Outcome, *, ttl: timedelta | None = None, reasons: tuple[str, ...] = (), detail: str = ""
@@ -167,26 +156,6 @@ def policy_hash(config: Config) -> str:
     """SHA-256, hexadecimal, over the policy's parts in a canonical form; the revision is not part of it."""
     parts = [sorted(config.modules.items()), config.dialect, config.entrypoint, config.parameters, config.data]
     return sha256(msgspec.json.encode(parts, order="deterministic")).hexdigest()
-
-
-def parse_ttl(ttl: object) -> timedelta | None:
-    """Seconds as a number, or a duration as Go writes it (`60s`, `1h30m`); None for anything else or beyond a year."""
-    if isinstance(ttl, bool):
-        return None
-    if isinstance(ttl, int | float):
-        seconds = float(ttl) if -_TTL_MAX <= ttl <= _TTL_MAX else _TTL_MAX * 2
-    elif isinstance(ttl, str) and len(ttl) <= 32 and _DURATION.fullmatch(ttl):
-        seconds = sum(float(number) * _UNIT_SECONDS[unit] for number, unit in _DURATION_PART.findall(ttl))
-    else:
-        return None
-    return timedelta(seconds=seconds) if -_TTL_MAX <= seconds <= _TTL_MAX else None
-
-
-def _kind(value: object) -> str:
-    if value is None:
-        return "nothing"
-    names = {bool: "a boolean", int: "a number", float: "a number", str: "a text", list: "an array", dict: "an object"}
-    return names.get(type(value), "something else")
 
 
 def _parameters(config: Config) -> dict[str, Any]:

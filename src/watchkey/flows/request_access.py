@@ -1,7 +1,7 @@
 """May this subject do this here, now? The one use case behind every way in.
 
 It takes one instant and one view of the rosters, finds the facts, asks the policy, decides, and makes the decision
-durable in the audit log before anybody learns an allow. No network is touched.
+durable in the audit log before anybody learns an allow. It touches no network, unless the policy is elsewhere.
 
 An allow that is asked for again before its end, on the same rosters and the same policy, is the same allow: it refers
 to the first entry and is counted, so that a proxy which asks on every request does not write a row on each. A denial

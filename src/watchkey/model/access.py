@@ -144,6 +144,8 @@ class Outcome(StrEnum):
     MALFORMED = "malformed"
     FAILED = "failed"
     OVER_BUDGET = "over_budget"
+    UNREACHABLE = "unreachable"
+    """The policy lives elsewhere and could not be asked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,6 +158,7 @@ class Verdict:
     detail: str = ""
     """For the operator: what went wrong. Never shown to an untrusted caller."""
     policy_hash: str = ""
+    """Which policy spoke, as far as its engine knows: see `ports.PolicyEngine`."""
     policy_revision: int = 0
 
 
@@ -195,6 +198,7 @@ class Reason(StrEnum):
     POLICY_MALFORMED = "policy_malformed"
     POLICY_FAILED = "policy_failed"
     POLICY_OVER_BUDGET = "policy_over_budget"
+    POLICY_UNREACHABLE = "policy_unreachable"
     # ... ourselves
     NO_TIME_LEFT = "no_time_left"
     AUDIT_UNAVAILABLE = "audit_unavailable"

@@ -59,6 +59,7 @@ _POLICY_REASONS: Final = {
     Outcome.MALFORMED: Reason.POLICY_MALFORMED,
     Outcome.FAILED: Reason.POLICY_FAILED,
     Outcome.OVER_BUDGET: Reason.POLICY_OVER_BUDGET,
+    Outcome.UNREACHABLE: Reason.POLICY_UNREACHABLE,
 }
 
 

@@ -57,6 +57,7 @@ _PLAIN: Final = {
     ),
     Reason.POLICY_FAILED: "The policy of {resource} failed, which counts as no: {detail}",
     Reason.POLICY_OVER_BUDGET: "The policy of {resource} took too long, which counts as no: {detail}",
+    Reason.POLICY_UNREACHABLE: "The policy of {resource} could not be asked, which counts as no: {detail}",
     Reason.NO_TIME_LEFT: "The fact that would let {subject} into {resource} ends this very moment.",
     Reason.AUDIT_UNAVAILABLE: (
         "The audit log cannot be written, and without its record no access is given; running sessions keep their end."

@@ -1,6 +1,7 @@
 """What one section says about another: names that must exist, bounds that hang together; it collects every error."""
 
 import ipaddress
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
 from typing import Any, Final
@@ -12,13 +13,18 @@ from watchkey.model.access import Needs, StaleMode
 from watchkey.model.oncall import ScopeKind
 from watchkey.rules.identity import canonical_name
 from watchkey.rules.located import ConfigError, Located, format_duration, nearest
-from watchkey.settings.shape import File, HttpSection, Pager, ResourceDefaults, ResourceSection
+from watchkey.settings.shape import File, HttpSection, Pager, PolicySection, ResourceDefaults, ResourceSection
 
 SHIPPED_POLICIES: Final = ("default",)
 """Policies that the package brings along."""
 
 _SECOND: Final = timedelta(seconds=1)
 _DAY: Final = timedelta(days=1)
+_REMOTE_KEYS: Final = frozenset(
+    {"url", "path", "token", "ca_file", "certificate_file", "key_file", "timeout", "strict_errors"}
+)
+_LOCAL_KEYS: Final = frozenset({"files", "dialect", "parameters", "entrypoint", "tests"})
+_DATA_PATH: Final = re.compile(r"[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*")
 _SECRET_WORDS: Final = ("token", "secret", "password", "passwd", "api_key", "apikey", "credential")
 _FIELDS: Final = tuple(one.name for one in msgspec.structs.fields(ResourceDefaults))
 
@@ -162,6 +168,7 @@ class CrossCheck:
     def _policies(self) -> Iterator[ConfigError]:
         for name, policy in self.file.policies.items():
             path = ("policies", name)
+            yield from self._engine(path, policy)
             for key in policy.parameters:
                 if any(word in key.casefold() for word in _SECRET_WORDS):
                     yield self.root.error(
@@ -176,6 +183,33 @@ class CrossCheck:
                 yield self.root.error(
                     (*path, "entrypoint"), "this is no path into data", expected="e.g. data.watchkey.decision"
                 )
+
+    def _engine(self, path: tuple[Step, ...], policy: PolicySection) -> Iterator[ConfigError]:
+        """What belongs to one engine has no meaning beside the other, and would only look as if it had."""
+        is_remote = policy.engine == "opa"
+        others = _LOCAL_KEYS if is_remote else _REMOTE_KEYS
+        for key in sorted(others & set(self.root.at(*path).data)):
+            why = (
+                "that OPA has the policy and all that belongs to it" if is_remote else "this is about an OPA elsewhere"
+            )
+            yield self.root.error(
+                (*path, key), why, expected=f"no {key}, or {'no ' if is_remote else ''}engine: opa", at_key=True
+            )
+        if not is_remote:
+            if not policy.files:
+                yield self.root.error(
+                    path, "there is no policy", expected="files: [….rego], or engine: opa with its url"
+                )
+            return
+        if policy.url is None:
+            yield self.root.error(path, "it is not said where the OPA is", expected="url: https://…")
+        if not _DATA_PATH.fullmatch(policy.path):
+            yield self.root.error(
+                (*path, "path"), "this is no path below /v1/data/", expected="e.g. watchkey/decision, without `data`"
+            )
+        if (policy.certificate_file is None) != (policy.key_file is None):
+            yield self.root.error(path, "a certificate and its key belong together", expected="both, or neither")
+        yield from self._within((*path, "timeout"), policy.timeout, timedelta(milliseconds=10), 30 * _SECOND)
 
     def _callers(self) -> Iterator[ConfigError]:
         owners: dict[str, str] = {}

@@ -1,6 +1,7 @@
 """From the file to `Settings`: read, convert, cross-check, and only then make values."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -18,6 +19,7 @@ from watchkey.settings.values import (
     CallerSettings,
     HttpSettings,
     PolicySettings,
+    RemoteOpa,
     Settings,
     SourceSettings,
     StorageSettings,
@@ -56,8 +58,8 @@ def load_settings(
 ) -> Settings:
     """Read the configuration from its file; `path` None looks where `find` says.
 
-    With `source_configs` the sections of the sources are checked as well, and their secrets are read, so that all
-    errors come at once. Raises `ConfigError`, whose `all` has every error in the order of the file.
+    With `source_configs` the sections of the sources are checked as well, and all secrets are read, so that all errors
+    come at once. Raises `ConfigError`, whose `all` has every error in the order of the file.
     """
     variables = environment() if environ is None else environ
     file = find(path, variables)
@@ -77,7 +79,8 @@ def parse_settings(
     errors: list[ConfigError] = []
     shape: File | None = None
     try:
-        shape = root.convert(File)
+        # Secrets are read by whoever needs them; here their form is checked.
+        shape = root.convert(File, secrets=replace(surroundings, are_secrets_read=False).secret)
     except ConfigError as error:
         errors += error.all
     if shape is not None:
@@ -85,6 +88,7 @@ def parse_settings(
         errors += _missing_files(shape, root, surroundings)
         if source_configs is not None:
             errors += _source_errors(shape, root, surroundings, source_configs)
+            errors += _policy_errors(shape, root, surroundings)
     raise_all(errors)
     if shape is None:
         raise root.error((), "this is no configuration")
@@ -123,6 +127,14 @@ def _source_errors(
             yield from error.all
 
 
+def _policy_errors(shape: File, root: Located, surroundings: Surroundings) -> Iterator[ConfigError]:
+    for name in shape.policies:
+        try:
+            surroundings.convert(root.at("policies", name), PolicySection)
+        except ConfigError as error:
+            yield from error.all
+
+
 def _missing_files(shape: File, root: Located, surroundings: Surroundings) -> Iterator[ConfigError]:
     named: list[tuple[tuple[str | int, ...], str]] = [
         (("policies", name, "files", i), text)
@@ -133,6 +145,12 @@ def _missing_files(shape: File, root: Located, surroundings: Surroundings) -> It
         (("policies", name, "tests", i), text)
         for name, policy in shape.policies.items()
         for i, text in enumerate(policy.tests)
+    ]
+    named += [
+        (("policies", name, key), text)
+        for name, policy in shape.policies.items()
+        for key in ("ca_file", "certificate_file", "key_file")
+        if (text := getattr(policy, key)) is not None
     ]
     if (tls := shape.listen.http.tls) is not None:
         named += [
@@ -242,6 +260,22 @@ def policy_of(name: str, section: PolicySection, surroundings: Surroundings) -> 
         entrypoint=section.entrypoint or ENTRYPOINTS[section.dialect],
         parameters=dict(section.parameters),
         tests=tuple(surroundings.path(text) for text in section.tests),
+        remote=_remote(section, surroundings) if section.engine == "opa" else None,
+    )
+
+
+def _remote(section: PolicySection, surroundings: Surroundings) -> RemoteOpa:
+    def path(text: str | None) -> Path | None:
+        return None if text is None else surroundings.path(text)
+
+    return RemoteOpa(
+        url=section.url or "",
+        path=section.path,
+        ca_file=path(section.ca_file),
+        certificate_file=path(section.certificate_file),
+        key_file=path(section.key_file),
+        timeout=section.timeout,
+        is_strict=section.strict_errors,
     )
 
 

@@ -12,6 +12,7 @@ from msgspec import Meta, Struct
 
 from watchkey.model.access import Needs, StaleMode
 from watchkey.model.oncall import Provenance
+from watchkey.model.secret import Secret
 
 _NAME: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z"
 """Names of resources, privileges, sources, policies and callers: they stand in URLs, metrics and file names."""
@@ -142,12 +143,19 @@ class ResourceSection(ResourceDefaults, frozen=True, kw_only=True, forbid_unknow
 
 
 class PolicySection(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A policy: Rego files and how to ask them."""
+    """A policy: Rego files and how to ask them; or, with `engine: opa`, an OPA elsewhere that is asked each time."""
 
+    engine: Annotated[
+        Literal["rego", "opa"],
+        Meta(
+            description="`rego` evaluates the policy in this process. `opa` asks an OPA over its Data API, which holds "
+            "policy and data itself: then only the keys from `url` on count, and `url` is required."
+        ),
+    ] = "rego"
     files: Annotated[
         tuple[Text, ...],
-        Meta(min_length=1, description="Rego files, and JSON or YAML data files, relative to the configuration file."),
-    ]
+        Meta(description="Rego files, and JSON or YAML data files, relative to the configuration file."),
+    ] = ()
     dialect: Annotated[
         Literal["v1", "v0", "cyral"],
         Meta(
@@ -173,6 +181,36 @@ class PolicySection(Section, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             "test` runs them, and a running service takes a changed policy over only when all of them pass."
         ),
     ] = ()
+    url: Annotated[
+        Text | None,
+        Meta(description="Where the OPA is: https, or http on loopback. Redirects are not followed."),
+    ] = None
+    path: Annotated[
+        Text,
+        Meta(description="What that OPA is asked: the path below `/v1/data/`, without the `data` of Rego."),
+    ] = "watchkey/decision"
+    token: Annotated[
+        Secret | None, Meta(description="Sent as bearer token, for an OPA with `--authentication=token`.")
+    ] = None
+    ca_file: Annotated[
+        Text | None, Meta(description="PEM file of the authorities to trust instead of the public ones.")
+    ] = None
+    certificate_file: Annotated[
+        Text | None,
+        Meta(description="PEM file of our own certificate with its chain, for an OPA with `--authentication=tls`."),
+    ] = None
+    key_file: Annotated[Text | None, Meta(description="PEM file of that certificate's key, without passphrase.")] = None
+    timeout: Annotated[
+        timedelta,
+        Meta(description="What one answer may take, a second try included; from 10 ms to 30 s. Then it is a denial."),
+    ] = timedelta(seconds=1)
+    strict_errors: Annotated[
+        bool,
+        Meta(
+            description="An error of a built-in fails the evaluation, which is a denial. With `false`, OPA takes it as "
+            "undefined, and a rule that says `not` of it as true."
+        ),
+    ] = True
 
 
 class CallerSection(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -2,15 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import tzinfo
+from datetime import timedelta, tzinfo
 from pathlib import Path
 from typing import Any, TypeVar
 
 from watchkey.model.access import Caller, Link, Resource
 from watchkey.model.ids import CallerId, ResourceId, SourceName, SubjectId
+from watchkey.model.secret import Secret
 from watchkey.rules.located import Located
 from watchkey.settings.sections import Surroundings
-from watchkey.settings.shape import HttpSection, StorageSection, SyncSection
+from watchkey.settings.shape import HttpSection, PolicySection, StorageSection, SyncSection
 
 _T = TypeVar("_T")
 
@@ -26,8 +27,22 @@ class SourceSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RemoteOpa:
+    """Where an OPA is asked; absolute paths."""
+
+    url: str
+    path: str
+    ca_file: Path | None
+    certificate_file: Path | None
+    key_file: Path | None
+    timeout: timedelta
+    is_strict: bool
+    """Whether an error of a built-in fails the evaluation."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PolicySettings:
-    """One policy of the file."""
+    """One policy of the file: files that are here, or an OPA that is elsewhere."""
 
     name: str
     files: tuple[Path, ...]
@@ -36,6 +51,8 @@ class PolicySettings:
     entrypoint: str
     parameters: Mapping[str, Any]
     tests: tuple[Path, ...] = ()
+    remote: RemoteOpa | None = None
+    """When given, all that is about files is empty."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +120,10 @@ class Settings:
     def convert(self, section: Located, wanted: type[_T]) -> _T:
         """Turn an adapter's section into its `Config`. Raises `ConfigError`; see `Surroundings.convert`."""
         return self.surroundings.convert(section, wanted)
+
+    def opa_token(self, policy: str) -> Secret | None:
+        """What proves us to the OPA of a policy of the file, read now. Raises `ConfigError` when it cannot be read."""
+        return self.convert(self.root.at("policies", policy), PolicySection).token
 
     def groups_of(self, subject: SubjectId) -> frozenset[str]:
         """The groups that this file puts the subject in."""

@@ -16,7 +16,7 @@ from watchkey.wiring.cases import CaseBench
 from watchkey.wiring.clocks import StoppedClock, SystemClock, VirtualClock
 from watchkey.wiring.desk import Desk, open_desk
 from watchkey.wiring.dry import dry_access
-from watchkey.wiring.policies import policy_config, policy_engine, shipped_policy
+from watchkey.wiring.policies import elsewhere, policy_config, policy_engine, shipped_policy
 from watchkey.wiring.replay import ReplayBench
 from watchkey.wiring.service import Service, build
 from watchkey.wiring.stage import Stage, open_stage
@@ -37,6 +37,7 @@ __all__ = [
     "build_targets",
     "create_audit_key",
     "dry_access",
+    "elsewhere",
     "make_caller_token",
     "open_audit_reader",
     "open_desk",

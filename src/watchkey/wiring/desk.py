@@ -49,6 +49,17 @@ class Desk:
         person = self.request_access.directory.links.person_of(subject, source)
         return PersonId(person) if isinstance(person, str) else None
 
+    def remarks(self, resource: Resource) -> Sequence[str]:
+        """What an answer about this resource leaves open, in sentences for people."""
+        policy = self.settings.policies.get(resource.policy)
+        if policy is None or policy.remote is None:
+            return ()
+        remark = (
+            f"the policy of {resource.id} is in the OPA at {policy.remote.url}: which rules held is known there only, "
+            "and what it says of a coming instant it says as it is now; if it reads its own clock, it means now"
+        )
+        return (remark,)
+
 
 async def open_desk(settings: Settings, *, window: timedelta | None = None) -> Desk:
     """Read every source once. One that cannot be read is missing from the rosters; `failures` says why.

@@ -7,11 +7,12 @@ from typing import Any, Literal, cast
 
 import msgspec
 
-from watchkey.engines import rego
-from watchkey.model.errors import Malformed
+from watchkey.engines import opa, rego
+from watchkey.model.errors import Malformed, Refused
 from watchkey.ports import PolicyEngine
 from watchkey.rules.located import ConfigError, load
-from watchkey.settings import PolicySettings, Settings
+from watchkey.settings import PolicySettings, RemoteOpa, Settings
+from watchkey.wiring.clocks import SystemClock
 
 
 def policy_names(settings: Settings) -> Sequence[str]:
@@ -21,25 +22,60 @@ def policy_names(settings: Settings) -> Sequence[str]:
     )
 
 
-def policy_configs(settings: Settings) -> dict[str, rego.Config]:
-    """What the engine of each policy is given. Raises `Malformed`."""
-    return {name: policy_config(settings.policies.get(name)) for name in policy_names(settings)}
+Engine = rego.RegoEngine | opa.OpaEngine
 
 
-def engines_of(settings: Settings) -> dict[str, PolicyEngine]:
-    """The engine of each policy, without a number. Raises `Malformed`."""
-    return {name: rego.build(config) for name, config in policy_configs(settings).items()}
+def engines_of(settings: Settings, *, is_kept_open: bool = False) -> dict[str, Engine]:
+    """The engine of each policy, without a number.
+
+    Raises `Malformed` for a policy, `Refused` for the URL and the TLS of a remote one, `ConfigError` for its token.
+    `is_kept_open`: connections to a remote OPA stay open between two questions, and whoever says so closes the engine.
+    """
+    return {name: _engine(settings, name, is_kept_open=is_kept_open) for name in policy_names(settings)}
+
+
+def _engine(settings: Settings, name: str, *, is_kept_open: bool) -> Engine:
+    policy = settings.policies.get(name)
+    if policy is None or policy.remote is None:
+        return rego.build(policy_config(policy))
+    remote = policy.remote
+    config = opa.Config(
+        url=remote.url,
+        path=remote.path,
+        token=settings.opa_token(name),
+        ca_file=_text(remote.ca_file),
+        certificate_file=_text(remote.certificate_file),
+        key_file=_text(remote.key_file),
+        timeout=remote.timeout,
+        strict_errors=remote.is_strict,
+        is_kept_open=is_kept_open,
+    )
+    return opa.build(config, clock=SystemClock())
 
 
 def policy_engine(policy: PolicySettings | None) -> PolicyEngine:
-    """The engine of a policy (None: the one that ships). Raises `Malformed`."""
+    """The engine of a policy that is here (None: the one that ships). Raises as `policy_config`."""
     return rego.build(policy_config(policy))
 
 
+def _text(path: Path | None) -> str | None:
+    return None if path is None else str(path)
+
+
+def content_hash(engine: PolicyEngine) -> str:
+    """What decides whether a policy got a new number: its files, or where is asked what."""
+    return engine.asked_hash if isinstance(engine, opa.OpaEngine) else engine.policy_hash
+
+
 def policy_config(policy: PolicySettings | None) -> rego.Config:
-    """What the engine is given: the files of a policy of the configuration, or the one that ships (None)."""
+    """What the engine is given: the files of a policy of the configuration, or the one that ships (None).
+
+    Raises `Malformed`; `Refused` for a policy that an OPA elsewhere has.
+    """
     if policy is None:
         return rego.Config(modules={"default.rego": shipped_policy("default.rego")})
+    if policy.remote is not None:
+        raise Refused(elsewhere(policy.name, policy.remote))
     modules: dict[str, str] = {}
     data: dict[str, Any] = {}
     for path in policy.files:
@@ -56,6 +92,14 @@ def policy_config(policy: PolicySettings | None) -> rego.Config:
         entrypoint=policy.entrypoint,
         parameters=policy.parameters,
         data=data,
+    )
+
+
+def elsewhere(name: str, remote: RemoteOpa) -> str:
+    """Why there is nothing to read, test or swap here for a policy, in words that say what to do instead."""
+    return (
+        f"policy {name} is in the OPA at {remote.url}, and its text is not here: name the files or the bundle that it "
+        "loads"
     )
 
 

@@ -10,14 +10,14 @@ from types import TracebackType
 from typing import Final, Self
 
 from watchkey import __version__
-from watchkey.engines import rego
+from watchkey.engines import opa
 from watchkey.flows.keep_roster import KeepRoster, Restored
 from watchkey.flows.request_access import RequestAccess
 from watchkey.flows.shadow_policy import ShadowPolicy
 from watchkey.flows.swap_policy import SwapPolicy, older
 from watchkey.flows.sync_roster import SyncRoster
 from watchkey.model.access import Resource
-from watchkey.model.audit import PolicySwapped, ServiceStarted, ServiceStopped
+from watchkey.model.audit import Noted, PolicySwapped, ServiceStarted, ServiceStopped
 from watchkey.model.errors import PortError, Refused
 from watchkey.model.ids import ResourceId, SourceName
 from watchkey.model.secret import Secret
@@ -30,7 +30,7 @@ from watchkey.stores.sqlite import SqliteStore
 from watchkey.wiring.adapters import audit_store, directory_of, sources_of, verifier_of
 from watchkey.wiring.candidates import candidate
 from watchkey.wiring.clocks import SystemClock
-from watchkey.wiring.policies import footprint, policy_configs, policy_names
+from watchkey.wiring.policies import Engine, content_hash, engines_of, footprint, policy_names
 
 POLICIES_EVERY: Final = 5.0
 """Seconds between two looks at whether a policy's file changed."""
@@ -116,6 +116,11 @@ class Service:
                 is_told = False
             self._look_now.clear()
             for name in self.engines:
+                policy = self.settings.policies.get(name)
+                if policy is not None and policy.remote is not None:
+                    if is_told:
+                        log.info("policy.elsewhere", extra={"policy": name, "url": policy.remote.url})
+                    continue
                 now = footprint(self.settings.policies.get(name))
                 if is_told or now != self._footprints[name]:
                     self._footprints[name] = now
@@ -137,13 +142,11 @@ def build(settings: Settings) -> Service:
     clock = SystemClock()
     read_from, webhook_keys = sources_of(settings, clock)
     footprints = {name: footprint(settings.policies.get(name)) for name in policy_names(settings)}
-    configs = policy_configs(settings)
+    built = engines_of(settings, is_kept_open=True)
     audit = audit_store(settings)
     audit.open()
     try:
-        engines: dict[str, PolicyEngine] = {
-            name: _numbered(name, rego.build(config), audit) for name, config in configs.items()
-        }
+        engines: dict[str, PolicyEngine] = {name: _numbered(name, engine, audit) for name, engine in built.items()}
         shadow = None
         if settings.shadows:
             shadow = ShadowPolicy(shadows=settings.shadows, engines=engines, audit=audit, zone=settings.zone)
@@ -169,6 +172,9 @@ def build(settings: Settings) -> Service:
     except BaseException:
         audit.close()
         raise
+    for engine in built.values():
+        if isinstance(engine, opa.OpaEngine):
+            service._stack.push_async_callback(engine.close)  # noqa: SLF001 -- its own maker
     for source in read_from:
         service._stack.push_async_callback(source.close)  # noqa: SLF001 -- its own maker
     return service
@@ -242,14 +248,15 @@ def _sightings(restored: Mapping[SourceName, Restored]) -> dict[SourceName, Sigh
     return {name: one.sightings for name, one in restored.items() if one.sightings is not None}
 
 
-def _numbered(name: str, engine: rego.RegoEngine, audit: SqliteStore) -> rego.RegoEngine:
+def _numbered(name: str, engine: Engine, audit: SqliteStore) -> Engine:
     """The policy with its revision: the last one's when its content is the same, else the next.
 
     Raises `Refused` when it says of itself that it is older than the one that decided last.
     """
     known = audit.recall(f"policy/{name}") or {"revision": 0, "hash": ""}
-    is_new = known["hash"] != engine.policy_hash
-    if is_new and (why := older(known, engine.declared_revision)) is not None:
+    is_new = known["hash"] != content_hash(engine)
+    is_here = not isinstance(engine, opa.OpaEngine)  # an OPA counts its own revisions, in words of its own
+    if is_new and is_here and (why := older(known, engine.declared_revision)) is not None:
         raise Refused(f"policy {name}: {why}")
     return engine.numbered(int(known["revision"]) + is_new)
 
@@ -258,14 +265,14 @@ async def _note_policies(service: Service) -> None:
     """Record each policy that is not the one of the last run."""
     for name, engine in service.engines.items():
         known = service.audit.recall(f"policy/{name}") or {"revision": 0, "hash": ""}
-        if known["hash"] != engine.policy_hash:
-            swapped = PolicySwapped(
-                at=service.clock.now(),
-                name=name,
-                revision=int(known["revision"]) + 1,
-                policy_hash=engine.policy_hash,
-            )
-            await service.audit.append(swapped)
+        content = content_hash(engine)
+        if known["hash"] != content:
+            now, revision = service.clock.now(), int(known["revision"]) + 1
+            await service.audit.append(PolicySwapped(at=now, name=name, revision=revision, policy_hash=content))
             declared = getattr(engine, "declared_revision", None)
-            note = {"revision": swapped.revision, "hash": engine.policy_hash, "declared": declared}
+            if isinstance(engine, opa.OpaEngine):
+                fields = {"policy": name, "asked": engine.asked, "hash": content}
+                await service.audit.append(Noted(at=now, what="policy.elsewhere", fields=fields))
+                declared = known.get("declared")  # a policy that comes back from there is still no older one
+            note = {"revision": revision, "hash": content, "declared": declared}
             await service.audit.remember(f"policy/{name}", note)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from tests.fakes.scripted_http import answer, scripted_aside
 from tests.wiring.configured import configured
 from watchkey.entrypoints.cli.decisions import CANNOT_TELL, exit_code
 from watchkey.entrypoints.cli.main import watchkey
@@ -118,3 +119,16 @@ def test_exit_codes_tell_no_from_nobody_knows() -> None:
     for reason in Reason:
         assert exit_code(reason, is_allowed=False) == (3 if reason in CANNOT_TELL else 1)
     assert Reason.NOT_ON_CALL not in CANNOT_TELL
+
+
+def test_a_policy_elsewhere_is_asked_and_what_it_cannot_tell_is_said(folder: Path) -> None:
+    told = b'{"result": {"allow": true}, "provenance": {"bundles": {"authz": {"revision": "7"}}}}'
+    with scripted_aside([answer(body=told)]) as url:
+        configured(folder, "policy: fleet", f"\npolicies:\n  fleet: {{engine: opa, url: '{url}'}}\n")
+        asked = run(folder, "explain", "alice", "write", "orders-db")
+    assert asked.exit_code == 0, asked.output
+    assert "Policy: yes opa:authz@7" in asked.stdout
+    assert f"the policy of orders-db is in the OPA at {url}: which rules held is known there only" in asked.stderr
+    gone = run(folder, "check", "alice", "write", "orders-db")
+    assert gone.exit_code == 3
+    assert "[policy_unreachable]" in gone.stdout

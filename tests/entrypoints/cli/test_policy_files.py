@@ -5,6 +5,8 @@ from pathlib import Path
 import click
 import pytest
 
+from tests.entrypoints.cli.policy_house import run
+from tests.wiring.configured import configured
 from watchkey.entrypoints.cli.output import Globals
 from watchkey.entrypoints.cli.policy_files import PolicyFiles, json_or_yaml, policies_of, shipped
 
@@ -66,3 +68,31 @@ def test_the_dialect_gives_the_entry_point(tmp_path: Path) -> None:
 def test_json_and_yaml() -> None:
     assert json_or_yaml('{"a": 1782907200000000000}', "x") == {"a": 1782907200000000000}
     assert json_or_yaml("a: on", "x") == {"a": "on"}
+
+
+ELSEWHERE = "policy fleet is in the OPA at http://127.0.0.1:1, and its text is not here"
+
+
+def test_a_policy_elsewhere_is_passed_over_aloud(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "own.rego").write_text("package watchkey")
+    own = "  own: {files: [own.rego]}\n"
+    configured(tmp_path, more=f"\npolicies:\n{own}  fleet: {{engine: opa, url: 'http://127.0.0.1:1'}}\n")
+    globals_ = Globals(config=tmp_path / "watchkey.yaml")
+    assert [one.name for one in policies_of(globals_, (), None)] == ["own"]
+    assert ELSEWHERE in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [("check",), ("test",), ("coverage",), ("eval", "true"), ("explain", "data.a")])
+def test_where_all_policies_are_elsewhere_there_is_nothing_to_do_here(tmp_path: Path, words: tuple[str, ...]) -> None:
+    configured(tmp_path, more="\npolicies:\n  fleet: {engine: opa, url: 'http://127.0.0.1:1', token: {env: NOT_SET}}\n")
+    result = run(*words, config=tmp_path / "watchkey.yaml")
+    assert result.exit_code == 2
+    assert ELSEWHERE in " ".join(result.stderr.split())
+
+
+@pytest.mark.parametrize("pair", [("default", "fleet"), ("fleet", "default")])
+def test_decisions_are_not_made_again_elsewhere(tmp_path: Path, pair: tuple[str, str]) -> None:
+    configured(tmp_path, more="\npolicies:\n  fleet: {engine: opa, url: 'http://127.0.0.1:1'}\n")
+    result = run("diff", *pair, config=tmp_path / "watchkey.yaml")
+    assert result.exit_code == 2
+    assert ELSEWHERE in " ".join(result.stderr.split())

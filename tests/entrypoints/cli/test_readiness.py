@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from tests.fakes.scripted_http import answer, scripted_aside
 from tests.wiring.configured import ROSTER, configured
 from watchkey.entrypoints.cli.main import watchkey
 
@@ -75,3 +76,11 @@ def test_a_source_that_cannot_be_read_is_neither_well_nor_a_hole(folder: Path) -
 def test_questions_that_make_no_sense_are_misuse(folder: Path) -> None:
     assert run(folder, "--html", "--json").exit_code == 2
     assert run(folder, "--privilege", "writ").exit_code == 2
+
+
+def test_a_policy_elsewhere_answers_as_it_is_now_and_that_is_said_once(folder: Path) -> None:
+    with scripted_aside([answer(body=b'{"result": {"allow": true}}')]) as url:
+        configured(folder, "policy: fleet", f"\npolicies:\n  fleet: {{engine: opa, url: '{url}'}}\n")
+        told = run(folder, "--days", "2")
+    assert told.exit_code == 0, told.output
+    assert told.stderr.count("what it says of a coming instant it says as it is now") == 1

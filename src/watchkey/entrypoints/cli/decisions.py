@@ -50,6 +50,7 @@ CANNOT_TELL: Final = frozenset(
         Reason.SCOPE_UNKNOWN,
         Reason.POLICY_FAILED,
         Reason.POLICY_OVER_BUDGET,
+        Reason.POLICY_UNREACHABLE,
         Reason.POLICY_MALFORMED,
         Reason.AUDIT_UNAVAILABLE,
         Reason.INTERNAL_ERROR,
@@ -190,6 +191,9 @@ async def _explained(
         resource=ResourceId(resource),
         caller=CallerId("command-line"),
     )
+    if (known := desk.settings.resources.get(request.resource)) is not None:
+        for remark in desk.remarks(known):
+            click.echo(f"watchkey: {printable(remark)}", err=True)
     return await desk.request_access.explain(request, at=at)
 
 
@@ -436,7 +440,9 @@ def _explanation_words(told: Explanation) -> str:
         lines.append("  none")
     verdict = told.verdict
     because = f" ({', '.join(verdict.reasons)})" if verdict.reasons else ""
-    lines += ["", f"Policy: {verdict.outcome}{printable(because)} {faint(verdict.policy_hash[:12])}".rstrip()]
+    is_hash = len(verdict.policy_hash) == 64 and verdict.policy_hash.isalnum()
+    known_by = verdict.policy_hash[:12] if is_hash else printable(verdict.policy_hash)
+    lines += ["", f"Policy: {verdict.outcome}{printable(because)} {faint(known_by)}".rstrip()]
     if verdict.detail:
         lines.append(f"  {printable(verdict.detail)}")
     return "\n".join(lines)

@@ -29,7 +29,7 @@ from watchkey.flows.replay_decisions import Comparison, LoggedDecision, logged_d
 from watchkey.rules.policy_change import Change
 from watchkey.settings import PolicySettings, Settings, load_settings
 from watchkey.settings.load import ENTRYPOINTS
-from watchkey.wiring import ReplayBench, open_audit_reader, policy_engine
+from watchkey.wiring import ReplayBench, elsewhere, open_audit_reader, policy_engine
 
 SHIPPED: Final = "default"
 
@@ -102,7 +102,10 @@ _FILES: Final = "\N{MIDDLE DOT}files"
 def _policy(settings: Settings, given: str) -> PolicySettings | None:
     """A policy by its name, or of files; None is the one that ships."""
     if given in settings.policies:
-        return settings.policies[given]
+        found = settings.policies[given]
+        if found.remote is not None:
+            raise click.UsageError(elsewhere(given, found.remote))
+        return found
     if given == SHIPPED:
         return None
     path = Path(given)

@@ -203,7 +203,7 @@ def _one(policies: list[PolicyFiles], name: str | None) -> PolicyFiles:
     names = ", ".join(one.name for one in policies)
     found = next((one for one in policies if one.name == name), None)
     if found is None:
-        raise click.UsageError(f"--policy must say which: {names}")
+        raise click.UsageError(f"--policy must say which of those that are here: {names}")
     return found
 
 

@@ -10,7 +10,7 @@ import click
 import msgspec
 
 from watchkey import wiring
-from watchkey.entrypoints.cli.output import Globals
+from watchkey.entrypoints.cli.output import Globals, printable
 from watchkey.flows.check_policy import DIALECTS
 from watchkey.rules.located import load
 from watchkey.settings import PolicySettings, load_settings
@@ -79,7 +79,13 @@ def policies_of(globals_: Globals, files: Sequence[Path], dialect: str | None) -
     if dialect is not None:
         raise click.UsageError("--dialect is about files that are named; a policy of the configuration has its own")
     configured = load_settings(globals_.config, are_secrets_read=False).policies
-    return [_configured(policy) for policy in configured.values()] or [shipped()]
+    away = [wiring.elsewhere(name, policy.remote) for name, policy in configured.items() if policy.remote is not None]
+    here = [_configured(policy) for policy in configured.values() if policy.remote is None]
+    if away and not here:
+        raise click.UsageError("; ".join(away))
+    for why in away:
+        click.echo(f"watchkey: {printable(why)}", err=True)
+    return here or [shipped()]
 
 
 def shipped() -> PolicyFiles:

@@ -95,6 +95,8 @@ async def _report(globals_: Globals, span: timedelta, resources: Sequence[str], 
     for name, why in desk.failures.items():
         click.echo(f"watchkey: source {name} could not be read: {why}", err=True)
     wanted = [desk.resource(name) for name in resources] or desk.resources()
+    for remark in dict.fromkeys(remark for one in wanted for remark in desk.remarks(one)):
+        click.echo(f"watchkey: {printable(remark)}", err=True)
     known = {privilege for one in wanted for privilege in one.privileges}
     for privilege in privileges:
         if privilege not in known:
