@@ -62,6 +62,7 @@ RESPONSE = Evidence(
     incident=IncidentId("I1"),
     involvement="acknowledged",
     is_vetted=False,
+    escalated_to=2,
 )
 ALLOW = Allow(
     request=REQUEST,

@@ -78,6 +78,7 @@ def incident(*responders: Responder, **changes: Any) -> Incident:
         "service": "orders",
         "status": IncidentStatus.ACKNOWLEDGED,
         "responders": responders,
+        "is_opened_by_machine": "opened_by" not in changes,
     }
     return Incident(**(fields | changes))
 

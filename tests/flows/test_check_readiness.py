@@ -116,3 +116,17 @@ def test_a_resource_for_responders_has_no_turns() -> None:
     found = check(about=resource(needs=Needs.RESPONDING))
     assert found.remark
     assert not found.has_hole
+
+
+def test_a_level_that_waits_for_an_escalation_is_checked_and_covers_no_gap() -> None:
+    second = shift("PBOB", level=2, starts_at=NOW - HOUR, ends_at=END)
+    guarded = resource(max_level=2, level_follows_escalation=True)
+    found = check(ALICE, second, about=guarded)
+    assert [(one.problem, one.is_standby) for one in found.turns] == [(None, False), (None, True)]
+    [gap] = found.gaps
+    assert (gap.starts_at, gap.ends_at) == (ALICE.ends_at, END)
+    unlinked = check(ALICE, second, about=guarded, pairs=[("alice", "PALICE")])
+    assert problems(unlinked) == [None, Reason.NOT_LINKED]
+    assert problems(check(ALICE, second, about=guarded, groups={})) == [None, None]
+    only_dba = resource(max_level=2, level_follows_escalation=True, eligible_groups=frozenset({"dba"}))
+    assert problems(check(second, about=only_dba)) == [Reason.NOT_ELIGIBLE]

@@ -19,6 +19,10 @@ def unvetted() -> None:
     test_evidence.test_an_incident_opened_by_its_beneficiary_needs_somebody_else((), "write", Reason.INCIDENT_UNVETTED)
 
 
+def not_escalated() -> None:
+    test_evidence.test_a_level_counts_once_an_incident_has_escalated_to_it(2, (1,), Reason.NOT_ESCALATED)
+
+
 def truthy() -> None:
     test_rego.test_only_a_well_formed_yes_is_a_yes('decision := {"allow": 1}', Outcome.MALFORMED)
 
@@ -101,9 +105,27 @@ CAUGHT: tuple[tuple[Mutant, Callable[[], None]], ...] = (
     ),
     (
         Mutant(
-            "one's own incident is vetted", "watchkey.rules.evidence:_is_vetted", "return any(", "return True or any("
+            "one's own incident is vetted", "watchkey.rules.incidents:is_vetted", "return any(", "return True or any("
         ),
         unvetted,
+    ),
+    (
+        Mutant(
+            "an unknown opener is somebody else",
+            "watchkey.rules.incidents:is_vetted",
+            "incident.opened_by is not None and ",
+            "",
+        ),
+        test_evidence.test_who_escalates_an_incident_of_his_own_gets_the_unvetted_privileges_only,
+    ),
+    (
+        Mutant(
+            "any open incident opens every level",
+            "watchkey.rules.incidents:escalation",
+            "incident.escalation_level >= level",
+            "incident.escalation_level >= 1",
+        ),
+        not_escalated,
     ),
     (
         Mutant("a leaf looks like a node", "watchkey.rules.merkle:hash_leaf", 'b"\\x00" + entry', "entry"),

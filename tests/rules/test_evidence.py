@@ -1,6 +1,7 @@
 """Which facts are found, in which scope, and what speaks against each."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -134,3 +135,79 @@ def test_the_longest_of_two_shifts_carries_and_a_weaker_one_stands_beside() -> N
     found = find_evidence(asked)
     assert sorted(str(finding.objection) for finding in found.facts) == ["None", "provenance_too_weak"]
     assert found.accepted[0].until == NOW + HOUR / 2
+
+
+def follows(
+    *levels: int | None, turn: int | None = 2, about: dict[str, object] | None = None, **changes: Any
+) -> Question:
+    """A shift of that level where levels follow the escalation, with open incidents that have come so far."""
+    opener = {"opened_by": changes.pop("opener")} if "opener" in changes else {}
+    return question(
+        shift(level=turn),
+        about=resource(**{"max_level": 3, "level_follows_escalation": True} | (about or {})),
+        facts={
+            "incidents": tuple(incident(id=f"Q{i}", escalation_level=level, **opener) for i, level in enumerate(levels))
+        },
+        **changes,
+    )
+
+
+@pytest.mark.parametrize(
+    ("turn", "levels", "objection"),
+    [
+        (1, (), None),
+        (1, (None,), None),
+        (2, (), Reason.NOT_ESCALATED),
+        (2, (1,), Reason.NOT_ESCALATED),
+        (2, (None,), Reason.ESCALATION_UNKNOWN),
+        (2, (1, None), Reason.ESCALATION_UNKNOWN),
+        (2, (2,), None),
+        (2, (None, 2), None),
+        (2, (3,), None),
+        (3, (2,), Reason.NOT_ESCALATED),
+        (3, (3,), None),
+        (4, (4,), Reason.LEVEL_TOO_HIGH),
+        (None, (3,), Reason.LEVEL_UNKNOWN),
+    ],
+)
+def test_a_level_counts_once_an_incident_has_escalated_to_it(
+    turn: int | None, levels: tuple[int | None, ...], objection: Reason | None
+) -> None:
+    assert objections(follows(*levels, turn=turn)) == [objection]
+
+
+def test_without_the_setting_levels_stand_by_themselves() -> None:
+    asked = follows(about={"level_follows_escalation": False})
+    assert objections(asked) == [None]
+    assert accepted(asked)[0].escalated_to is None
+
+
+def test_the_fact_names_the_incident_that_it_rests_on() -> None:
+    [fact] = accepted(follows(1, 3))
+    assert (fact.incident, fact.escalated_to, fact.level) == ("Q1", 3, 2)
+
+
+def test_a_resolved_incident_and_one_of_another_service_carry_nobody() -> None:
+    for change in ({"status": IncidentStatus.RESOLVED}, {"service": "checkout"}):
+        over = incident(escalation_level=3, **change)
+        asked = question(
+            shift(level=2), about=resource(max_level=2, level_follows_escalation=True), facts={"incidents": (over,)}
+        )
+        assert objections(asked) == [Reason.NOT_ESCALATED]
+
+
+def test_who_escalates_an_incident_of_his_own_gets_the_unvetted_privileges_only() -> None:
+    assert objections(follows(2, opener="PALICE")) == [Reason.INCIDENT_UNVETTED]
+    assert objections(follows(2, opener=None)) == [Reason.INCIDENT_UNVETTED]
+    assert objections(follows(2, opener="PALICE", asks=request(privilege="read"))) == [None]
+    assert objections(follows(2, opener="PBOB")) == [None]
+
+
+def test_an_escalation_of_a_stale_roster_carries_as_long_as_a_lease_of_that_time() -> None:
+    [fact] = accepted(follows(2, age=timedelta(minutes=40)))
+    assert fact.until == NOW + timedelta(minutes=20)
+    assert objections(follows(2, age=timedelta(minutes=60))) == [Reason.ROSTER_STALE]
+
+
+def test_a_schedule_has_no_escalation_to_follow() -> None:
+    assert objections(follows(2, about={"scopes": (SCHEDULE,)})) == [Reason.NOT_ESCALATED]

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from watchkey.model.errors import Malformed, Refused
 from watchkey.model.ids import PersonId, SourceName
-from watchkey.model.oncall import EndKind, Involvement, Provenance, Responder, Roster, Shift
-from watchkey.rules.gathering import Gathered, Rung, Window, in_utc, refuse_missing, sole_responder
+from watchkey.model.oncall import EndKind, Provenance, Roster, Shift
+from watchkey.rules.gathering import Gathered, Rung, Window, in_utc, refuse_missing
 from watchkey.rules.roster import index_roster
 
 NOW = datetime(2026, 7, 1, 12, tzinfo=UTC)
@@ -168,24 +168,6 @@ def test_missing_objects_are_refused_by_name_and_none_is_fine() -> None:
 def test_an_instant_comes_to_utc_and_none_stays_none() -> None:
     assert in_utc(None) is None
     assert in_utc(NOW.astimezone(timezone(HOUR))) == NOW
-
-
-@pytest.mark.parametrize(
-    ("parts", "alone"),
-    [
-        ([], None),
-        ([(ANNA, Involvement.ACKNOWLEDGED)], ANNA),
-        ([(ANNA, Involvement.ACKNOWLEDGED), (BERT, Involvement.JOINED)], None),
-        ([(ANNA, Involvement.ACKNOWLEDGED), (BERT, Involvement.ASSIGNED)], ANNA),
-        ([(ANNA, Involvement.ASSIGNED)], ANNA),
-        ([(ANNA, Involvement.ASSIGNED), (BERT, Involvement.ASSIGNED)], None),
-        ([(ANNA, Involvement.REQUESTED)], None),
-    ],
-)
-def test_who_is_alone_at_an_incident_counts_as_its_opener(
-    parts: list[tuple[PersonId, Involvement]], alone: PersonId | None
-) -> None:
-    assert sole_responder([Responder(person=person, involvement=part) for person, part in parts]) == alone
 
 
 def test_nobody_is_on_the_rota_because_a_provider_says_so() -> None:

@@ -106,7 +106,8 @@ def test_the_owner_is_assigned_and_only_the_named_one_acknowledged() -> None:
         ("anna", Involvement.ASSIGNED),
         ("bert", Involvement.ACKNOWLEDGED),
     }
-    assert (found.policy, found.opened_by, found.opened_at) == ("E", "bert", NOW - HOUR)
+    assert (found.policy, found.opened_by, found.is_opened_by_machine) == ("E", None, False)
+    assert found.opened_at == NOW - HOUR
 
 
 def test_nobody_acknowledged_an_alert_that_is_not_acknowledged() -> None:

@@ -23,6 +23,18 @@ def document(asked: Question) -> dict[str, object]:
     return policy_document(asked, find_evidence(asked))
 
 
+def test_the_policy_sees_how_far_an_escalation_has_come() -> None:
+    asked = question(
+        shift(level=2),
+        about=resource(max_level=2, level_follows_escalation=True),
+        facts={"incidents": (incident(escalation_level=3),)},
+    )
+    told = document(asked)
+    jsonschema.validate(told, SCHEMA)
+    [fact] = told["on_call"]  # type: ignore[misc]  # a list, as the schema says
+    assert (fact["incident"], fact["escalated_to"], fact["is_vetted"]) == ("Q1", 3, True)
+
+
 def golden_question() -> Question:
     return question(
         shift(),

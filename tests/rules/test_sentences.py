@@ -76,7 +76,7 @@ def test_a_self_made_override() -> None:
 def test_an_unvetted_incident() -> None:
     opened = incident(responder(), opened_by="PALICE")
     asked = question(facts={"incidents": (opened,)})
-    assert sentence(asked).startswith("alice opened incident Q1 and nobody else has acknowledged it yet;")
+    assert sentence(asked).startswith("Nobody but alice stands behind incident Q1 yet;")
 
 
 def test_not_responding() -> None:

@@ -99,11 +99,12 @@ def incident(**changes: Any) -> Incident:
     return found
 
 
-def test_who_acknowledged_is_responding_and_alone_counts_as_the_opener() -> None:
+def test_who_acknowledged_is_responding_and_nobody_knows_who_opened_it() -> None:
     found = incident()
     assert (found.service, found.policy, found.status) == ("C1", "F1", IncidentStatus.ACKNOWLEDGED)
     [responder] = found.responders
-    assert (responder.person, responder.involvement, found.opened_by) == ("U2", Involvement.ACKNOWLEDGED, "U2")
+    assert (responder.person, responder.involvement) == ("U2", Involvement.ACKNOWLEDGED)
+    assert (found.opened_by, found.is_opened_by_machine) == (None, False)
 
 
 def test_an_acknowledgement_that_was_taken_back_is_none() -> None:

@@ -75,7 +75,7 @@ def alert(**changes: Any) -> dict[str, Any]:
 )
 def test_who_accepted_an_alert_is_at_it(status: str, seen: IncidentStatus, involvement: Involvement) -> None:
     [incident] = fetched(alerts=[alert(status=status)]).incidents
-    assert (incident.service, incident.status, incident.opened_by) == ("9", seen, "2")
+    assert (incident.service, incident.status, incident.is_opened_by_machine) == ("9", seen, False)
     assert [(r.person, r.involvement) for r in incident.responders] == [("2", involvement)]
 
 

@@ -146,10 +146,19 @@ def test_an_acknowledgement_that_ran_out_is_none() -> None:
 
 
 @pytest.mark.parametrize(
-    ("creator", "opener"), [({"user": user("U1")}, "U1"), ({"workflow": {"id": "w"}}, None), ({}, "U2"), (None, "U2")]
+    ("creator", "opener", "machine"),
+    [
+        ({"user": user("U1")}, "U1", False),
+        ({"workflow": {"id": "w"}}, None, True),
+        ({"alert": {"id": "a"}}, None, True),
+        ({"user": user("U1"), "workflow": {"id": "w"}}, "U1", False),
+        ({}, None, False),
+        (None, None, False),
+    ],
 )
-def test_the_opener_is_named_or_a_machine_or_whoever_is_alone(creator: Any, opener: str | None) -> None:
-    assert incident(creator=creator, related_incidents=None).opened_by == opener
+def test_the_opener_is_named_or_a_machine_or_unknown(creator: Any, opener: str | None, *, machine: bool) -> None:
+    found = incident(creator=creator, related_incidents=None)
+    assert (found.opened_by, found.is_opened_by_machine) == (opener, machine)
 
 
 @pytest.mark.parametrize("status", ["resolved", "expired", "cancelled", "pending"])

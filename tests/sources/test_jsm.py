@@ -60,7 +60,7 @@ def test_alerts_belong_to_their_escalation_and_closed_ones_are_left_out() -> Non
     }
     roster, _ = fetched(**{"/alerts": [row, {**row, "id": "AL2", "status": "closed"}]})
     [incident] = roster.incidents
-    assert (incident.policy, incident.opened_by) == ("E1", "A2")
+    assert (incident.policy, incident.is_opened_by_machine) == ("E1", False)
     assert [(r.person, r.involvement) for r in incident.responders] == [("A2", Involvement.ASSIGNED)]
 
 

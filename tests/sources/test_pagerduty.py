@@ -856,12 +856,12 @@ def test_arrays_that_are_null_are_empty() -> None:
     assert (incident.responders, incident.opened_by, incident.escalation_level) == ((), None, None)
 
 
-def test_when_nobody_says_who_opened_it_a_single_responder_counts_as_the_opener() -> None:
-    assert read_incident(acknowledgements=acknowledged_by("PALICE")).opened_by == "PALICE"
-    assert read_incident(acknowledgements=acknowledged_by("PALICE", "PBOB")).opened_by is None
+def test_an_incident_is_a_machines_only_when_it_says_so() -> None:
+    found = read_incident(acknowledgements=acknowledged_by("PALICE"))
+    assert (found.opened_by, found.is_opened_by_machine) == (None, False)
     by_machine = {"id": "L", "type": "trigger_log_entry", "agent": {"id": "SV", "type": "service_reference"}}
     found = read_incident(acknowledgements=acknowledged_by("PALICE"), first_trigger_log_entry=by_machine)
-    assert found.opened_by is None
+    assert (found.opened_by, found.is_opened_by_machine) == (None, True)
 
 
 def test_a_secret_never_shows() -> None:

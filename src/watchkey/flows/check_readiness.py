@@ -10,7 +10,7 @@ from typing import Final, Protocol
 from watchkey.model.access import AccessRequest, Allow, Decision, Reason, Resource, Subject
 from watchkey.model.ids import CallerId, PrivilegeName, SourceName, SubjectId
 from watchkey.rules.identity import Links
-from watchkey.rules.readiness import CheckedTurn, Readiness, Turn, gaps_of, nothing_to_check, turns_of
+from watchkey.rules.readiness import CheckedTurn, Readiness, Turn, gaps_of, nothing_to_check, stands_by, turns_of
 from watchkey.rules.roster import RosterIndex
 
 CALLER: Final = CallerId("readiness")
@@ -28,7 +28,7 @@ class Told(Protocol):
 class Explains(Protocol):
     """The decision without effect."""
 
-    async def explain(self, request: AccessRequest, *, at: datetime | None = None) -> Told:
+    async def explain(self, request: AccessRequest, *, at: datetime | None = None, is_escalated: bool = False) -> Told:
         """The decision as it would be at that instant; recorded nowhere."""
         ...
 
@@ -79,8 +79,15 @@ class CheckReadiness:
         opens = tuple(privilege for privilege, decision in decisions.items() if isinstance(decision, Allow))
         first = next(iter(decisions.values()))
         problem: Reason | None = None if opens else first.reason
-        return CheckedTurn(turn=turn, opens=opens, problem=problem, sentence="" if opens else first.sentence)
+        return CheckedTurn(
+            turn=turn,
+            opens=opens,
+            problem=problem,
+            sentence="" if opens else first.sentence,
+            is_standby=stands_by(resource, turn),
+        )
 
     async def _ask(self, resource: Resource, turn: Turn, subject: SubjectId, privilege: PrivilegeName) -> Decision:
         request = AccessRequest(subject=Subject(id=subject), privilege=privilege, resource=resource.id, caller=CALLER)
-        return (await self._explains.explain(request, at=turn.starts_at)).decision
+        is_escalated = stands_by(resource, turn)
+        return (await self._explains.explain(request, at=turn.starts_at, is_escalated=is_escalated)).decision

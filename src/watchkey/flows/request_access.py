@@ -128,10 +128,13 @@ class RequestAccess:
             log.exception("decision.failed", extra={"resource": request.resource})
             return Answered(decision=plain_denial(request, Reason.INTERNAL_ERROR, now), seq=-1, basis=())
 
-    async def explain(self, request: AccessRequest, *, at: datetime | None = None) -> Explanation:
+    async def explain(
+        self, request: AccessRequest, *, at: datetime | None = None, is_escalated: bool = False
+    ) -> Explanation:
         """The decision as it would be now, or at a coming instant, with its inputs; recorded nowhere.
 
-        An unknown resource gives a denial with an empty document.
+        `is_escalated`: as if an incident had escalated to the subject's level. An unknown resource gives a denial with
+        an empty document.
         """
         now = self._clock.now() if at is None else at
         question = self._question(request, now)
@@ -140,6 +143,8 @@ class RequestAccess:
             return Explanation(
                 decision=unknown, findings=Findings(), document={}, verdict=Verdict(outcome=Outcome.UNDEFINED)
             )
+        if is_escalated:
+            question = replace(question, resource=replace(question.resource, level_follows_escalation=False))
         findings = find_evidence(question)
         document = policy_document(question, findings)
         verdict = await self._engines[question.resource.policy].evaluate(document, now=now)

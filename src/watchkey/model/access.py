@@ -75,6 +75,8 @@ class Resource:
     needs: Needs = Needs.ON_CALL
     max_level: int = 1
     """The highest escalation level that counts; 1 is paged first."""
+    level_follows_escalation: bool = False
+    """A level above 1 counts only while an open incident of its pager has escalated to it."""
     incident_roles: frozenset[str] = frozenset()
     """How one must be involved to count as responding: `acknowledged`, `joined`, `assigned`, or a role's name."""
     ttl_max: timedelta = timedelta(hours=1)
@@ -133,6 +135,8 @@ class Evidence:
     """For RESPONDING: `acknowledged`, `joined`, `assigned`, or the role's name."""
     is_vetted: bool = True
     """For RESPONDING: somebody else than its opener is at the incident too, or a machine opened it."""
+    escalated_to: int | None = None
+    """For ON_CALL: the highest level that an open incident of the scope has reached; `incident` is that one."""
 
 
 class Outcome(StrEnum):
@@ -187,6 +191,8 @@ class Reason(StrEnum):
     NOT_ON_CALL = "not_on_call"
     LEVEL_TOO_HIGH = "level_too_high"
     LEVEL_UNKNOWN = "level_unknown"
+    NOT_ESCALATED = "not_escalated"
+    ESCALATION_UNKNOWN = "escalation_unknown"
     ONLY_PERMANENT = "only_permanent"
     PROVENANCE_TOO_WEAK = "provenance_too_weak"
     NOT_RESPONDING = "not_responding"

@@ -158,6 +158,8 @@ class Incident:
     responders: tuple[Responder, ...] = ()
     opened_by: PersonId | None = None
     """The person who opened it by hand; None when a machine did, or when the source cannot tell."""
+    is_opened_by_machine: bool = False
+    """A monitor opened it. False without `opened_by`: nobody can tell, and it may be whoever profits from it."""
     opened_at: datetime | None = None
     escalation_level: int | None = None
     """The highest level that it has reached; None when the source cannot tell."""

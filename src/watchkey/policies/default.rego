@@ -15,6 +15,7 @@ reasons contains "on_call" if {
 	some shift in input.on_call
 	in_time(shift)
 	level_counts(shift)
+	escalated(shift)
 	grade_opens(shift)
 }
 
@@ -46,12 +47,24 @@ level_counts(shift) if {
 	shift.level <= input.resource.max_level
 }
 
+# Above level 1 an incident must have come so far, where the resource asks for it; a null is no level.
+escalated(_) if not input.resource.level_follows_escalation
+
+escalated(shift) if shift.level == 1
+
+escalated(shift) if {
+	is_number(shift.level)
+	is_number(shift.escalated_to)
+	shift.escalated_to >= shift.level
+	vetted(shift)
+}
+
 grade_opens(shift) if input.privilege in input.resource.opens[grade(shift)]
 
 grade(shift) := "permanent" if {
 	shift.end_kind == "permanent"
 } else := shift.provenance
 
-vetted(response) if response.is_vetted
+vetted(fact) if fact.is_vetted
 
 vetted(_) if input.privilege in input.resource.unvetted

@@ -10,7 +10,7 @@ shift := {
 	"person": "PALICE", "scope": {"source": "pagerduty", "kind": "service", "id": "PORDERS"},
 	"level": 1, "schedule": "PSCHED", "policy": "PPOLICY",
 	"starts_at": null, "starts_ns": now - hour, "until": null, "until_ns": now + hour,
-	"end_kind": "exact", "provenance": "rota",
+	"end_kind": "exact", "provenance": "rota", "incident": null, "escalated_to": null, "is_vetted": true,
 }
 
 response := {
@@ -19,7 +19,7 @@ response := {
 }
 
 resource := {
-	"id": "orders-db", "kind": "postgres", "labels": {}, "needs": "either", "max_level": 1,
+	"id": "orders-db", "kind": "postgres", "labels": {}, "needs": "either", "max_level": 1, "level_follows_escalation": false,
 	"incident_roles": ["acknowledged", "joined"],
 	"opens": {"rota": ["read", "write"], "self_override": ["read"]},
 	"unvetted": ["read"], "ttl_max_s": 3600,
@@ -56,6 +56,26 @@ test_a_missing_end_is_not_an_unknown_one if {
 test_the_last_instant_does_not if not watchkey.decision.allow with input as on_call({"until_ns": now})
 
 test_a_level_above_the_ceiling_is_refused if not watchkey.decision.allow with input as on_call({"level": 2})
+
+follows(change) := object.union(
+	on_call(object.union({"level": 2}, change)),
+	{"resource": object.union(resource, {"max_level": 2, "level_follows_escalation": true})},
+)
+
+test_level_two_waits_for_the_escalation if {
+	not watchkey.decision.allow with input as follows({})
+	not watchkey.decision.allow with input as follows({"escalated_to": 1})
+	not watchkey.decision.allow with input as follows({"escalated_to": "2"})
+	watchkey.decision.allow with input as follows({"escalated_to": 2})
+	watchkey.decision.allow with input as follows({"escalated_to": 3})
+	watchkey.decision.allow with input as follows({"level": 1})
+}
+
+test_ones_own_escalation_opens_reading_only if {
+	asked := follows({"escalated_to": 2, "is_vetted": false})
+	not watchkey.decision.allow with input as asked
+	watchkey.decision.allow with input as object.union(asked, {"privilege": "read"})
+}
 
 test_a_missing_level_is_refused if not watchkey.decision.allow with input as on_call({"level": null})
 

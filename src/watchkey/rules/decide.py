@@ -36,6 +36,8 @@ NEAREST_FIRST: Final = (
     Reason.PROVENANCE_TOO_WEAK,
     Reason.LEVEL_TOO_HIGH,
     Reason.LEVEL_UNKNOWN,
+    Reason.ESCALATION_UNKNOWN,
+    Reason.NOT_ESCALATED,
     Reason.ONLY_PERMANENT,
     # We cannot tell: saying "not on call" would be a lie.
     Reason.ROSTER_STALE,

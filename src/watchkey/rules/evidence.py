@@ -13,6 +13,7 @@ from watchkey.model.access import AccessRequest, Evidence, FactKind, Needs, Reas
 from watchkey.model.ids import PersonId, SourceName
 from watchkey.model.oncall import EndKind, Incident, Involvement, Provenance, Responder, Scope, ScopeKind, Shift
 from watchkey.rules.identity import Ambiguous, Links
+from watchkey.rules.incidents import Escalated, escalation, is_vetted
 from watchkey.rules.roster import RosterIndex
 
 CLOCK_TOLERANCE: Final = timedelta(seconds=60)
@@ -136,10 +137,25 @@ def _on_call_facts(question: Question, view: View, scope: Scope, person: PersonI
     for shift in view.index.on_call_of(person, scope, question.now):
         objection = _shift_objection(question, view, scope, shift)
         until = view.index.coverage_end(person, scope, question.now, accepts) if objection is None else shift.ends_at
-        yield Finding(evidence=_shift_evidence(scope, shift, until), objection=objection)
+        followed = _followed(question, view, scope, shift)
+        if followed is not None and objection is None:
+            until = _earlier(until, _responding_until(question, view))
+        reached = followed if isinstance(followed, Escalated) else None
+        yield Finding(evidence=_shift_evidence(scope, shift, until, reached), objection=objection)
 
 
-def _shift_evidence(scope: Scope, shift: Shift, until: datetime | None) -> Evidence:
+def _followed(question: Question, view: View, scope: Scope, shift: Shift) -> Escalated | Reason | None:
+    """What a shift that counts only after an escalation rests on; None when it needs none."""
+    if not question.resource.level_follows_escalation or shift.level is None or shift.level <= 1:
+        return None
+    return escalation(view.index.incidents(scope), shift.level, shift.person)
+
+
+def _earlier(one: datetime | None, other: datetime | None) -> datetime | None:
+    return min((end for end in (one, other) if end is not None), default=None)
+
+
+def _shift_evidence(scope: Scope, shift: Shift, until: datetime | None, reached: Escalated | None) -> Evidence:
     return Evidence(
         kind=FactKind.ON_CALL,
         person=shift.person,
@@ -151,6 +167,9 @@ def _shift_evidence(scope: Scope, shift: Shift, until: datetime | None) -> Evide
         schedule=shift.schedule,
         policy=shift.policy,
         provenance=shift.provenance,
+        incident=None if reached is None else reached.incident,
+        escalated_to=None if reached is None else reached.level,
+        is_vetted=reached is None or reached.is_vetted,
     )
 
 
@@ -160,7 +179,7 @@ def _shift_objection(question: Question, view: View, scope: Scope, shift: Shift)
     if resource.needs is Needs.RESPONDING:
         return Reason.NOT_RESPONDING
     # A schedule names exactly its people, so levels do not apply; anywhere else an unknown one satisfies nothing.
-    if scope.kind is not ScopeKind.SCHEDULE:
+    if scope.kind is not ScopeKind.SCHEDULE or resource.level_follows_escalation:
         if shift.level is None:
             return Reason.LEVEL_UNKNOWN
         if shift.level > resource.max_level:
@@ -171,7 +190,17 @@ def _shift_objection(question: Question, view: View, scope: Scope, shift: Shift)
         return Reason.ONLY_PERMANENT if is_permanent else Reason.PROVENANCE_TOO_WEAK
     if question.is_stale(view) and not _stale_shift_counts(question, view, shift):
         return Reason.ROSTER_STALE
-    return None
+    return _escalation_objection(question, view, _followed(question, view, scope, shift))
+
+
+def _escalation_objection(question: Question, view: View, followed: Escalated | Reason | None) -> Reason | None:
+    """What speaks against a shift that counts only after an escalation: it stands on the incident besides."""
+    if followed is None or isinstance(followed, Reason):
+        return followed
+    if not followed.is_vetted and question.request.privilege not in question.resource.unvetted:
+        return Reason.INCIDENT_UNVETTED
+    until = _responding_until(question, view)
+    return Reason.ROSTER_STALE if until is not None and until <= question.now else None
 
 
 def _stale_shift_counts(question: Question, view: View, shift: Shift) -> bool:
@@ -213,17 +242,7 @@ def _incident_evidence(scope: Scope, incident: Incident, responder: Responder, u
         policy=incident.policy,
         incident=incident.id,
         involvement=responder.role if responder.involvement is Involvement.ROLE else str(responder.involvement),
-        is_vetted=is_vetted(incident, responder),
-    )
-
-
-def is_vetted(incident: Incident, responder: Responder) -> bool:
-    """Whether somebody besides its opener is at it, when the person who profits opened it by hand."""
-    if incident.opened_by != responder.person:
-        return True
-    return any(
-        other.person != responder.person and other.involvement in (Involvement.ACKNOWLEDGED, Involvement.JOINED)
-        for other in incident.responders
+        is_vetted=is_vetted(incident, responder.person),
     )
 
 

@@ -16,8 +16,9 @@ import msgspec
 from watchkey.model.access import Resource
 from watchkey.model.ids import PersonId, SourceName, SubjectId
 from watchkey.model.oncall import Incident, Involvement, Responder, Scope, ScopeKind, Shift
-from watchkey.rules.evidence import RESPONDING, is_vetted
+from watchkey.rules.evidence import RESPONDING
 from watchkey.rules.identity import Ambiguous, Links
+from watchkey.rules.incidents import is_vetted
 from watchkey.rules.policy_input import nanoseconds
 from watchkey.rules.roster import RosterIndex
 
@@ -126,7 +127,7 @@ def _part(incident: Incident, policy: str | None, responder: Responder) -> dict[
         "policy": policy,
         "involvement": responder.role if is_role else responder.involvement.value,
         "since_ns": nanoseconds(responder.since),
-        "is_vetted": is_vetted(incident, responder),
+        "is_vetted": is_vetted(incident, responder.person),
     }
 
 

@@ -5,7 +5,7 @@ becomes one shift for each level that pages it, or one without policy and level 
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -19,10 +19,8 @@ from watchkey.model.oncall import (
     EndKind,
     EscalationPolicy,
     Incident,
-    Involvement,
     Person,
     Provenance,
-    Responder,
     Roster,
     Schedule,
     Service,
@@ -296,21 +294,6 @@ def refuse_missing(vendor: str, kind: str, missing: Iterable[str]) -> None:
     names = ", ".join(sorted(missing))
     if names:
         raise Refused(f"{vendor} does not know these {kind}, which the configuration names: {names}")
-
-
-def sole_responder(responders: Sequence[Responder]) -> PersonId | None:
-    """The one person who is at an incident, if there is only one.
-
-    Where a provider does not say who opened an incident, that person counts as its opener: nobody else has seen that
-    it is real.
-    """
-    hands_on = {
-        each.person
-        for each in responders
-        if each.involvement in {Involvement.ACKNOWLEDGED, Involvement.JOINED, Involvement.ROLE}
-    }
-    alone = hands_on or {each.person for each in responders if each.involvement is Involvement.ASSIGNED}
-    return next(iter(alone)) if len(alone) == 1 else None
 
 
 def _joined(shifts: Iterable[Shift]) -> Iterator[Shift]:

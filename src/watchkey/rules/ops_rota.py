@@ -10,7 +10,7 @@ import msgspec
 
 from watchkey.model.ids import IncidentId, PersonId
 from watchkey.model.oncall import Incident, IncidentStatus, Involvement, Provenance, Responder
-from watchkey.rules.gathering import Gathered, Id, Instant, Rung, in_utc, sole_responder
+from watchkey.rules.gathering import Gathered, Id, Instant, Rung, in_utc
 
 _BY_HAND: Final = frozenset({"override", "forwarding"})
 """Periods that somebody put in; who did is not said."""
@@ -171,7 +171,6 @@ def incident(alert: Alert, owner: PersonId | None, acknowledger: PersonId | None
         policy=_only(party.id for party in alert.responders or () if party.type == "escalation"),
         status=IncidentStatus.ACKNOWLEDGED if alert.acknowledged else IncidentStatus.TRIGGERED,
         responders=tuple(parts),
-        opened_by=sole_responder(parts),
         opened_at=since,
     )
 

@@ -35,6 +35,7 @@ def policy_document(question: Question, findings: Findings) -> dict[str, Any]:
             "labels": dict(resource.labels),
             "needs": str(resource.needs),
             "max_level": resource.max_level,
+            "level_follows_escalation": resource.level_follows_escalation,
             "incident_roles": sorted(resource.incident_roles),
             "opens": {str(grade): sorted(privileges) for grade, privileges in resource.opens.items()},
             "unvetted": sorted(resource.unvetted),
@@ -61,6 +62,9 @@ def _shift(fact: Evidence) -> dict[str, Any]:
         "until_ns": nanoseconds(fact.until),
         "end_kind": str(fact.end_kind),
         "provenance": str(fact.provenance),
+        "incident": fact.incident,
+        "escalated_to": fact.escalated_to,
+        "is_vetted": fact.is_vetted,
     }
 
 

@@ -42,6 +42,8 @@ class CheckedTurn:
     problem: Reason | None
     sentence: str = ""
     """What the decision says to its holder."""
+    is_standby: bool = False
+    """It opens only once an incident has escalated to it, so it covers no gap before."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +94,11 @@ def nothing_to_check(resource: Resource) -> str:
             return ""
 
 
+def stands_by(resource: Resource, turn: Turn) -> bool:
+    """Whether the turn opens only once an incident has escalated to it."""
+    return resource.level_follows_escalation and turn.shift.level is not None and turn.shift.level > 1
+
+
 def turns_of(
     resource: Resource, rosters: Mapping[SourceName, RosterIndex], links: Links, start: datetime, end: datetime
 ) -> Iterator[Turn]:
@@ -135,7 +142,9 @@ def gaps_of(
     """Find the time in `[start, end)` in which a privilege opens to nobody; equal times are one gap."""
     by_time: dict[Span, list[PrivilegeName]] = {}
     for privilege in privileges:
-        spans = [(one.turn.starts_at, one.turn.ends_at) for one in turns if privilege in one.opens]
+        spans = [
+            (one.turn.starts_at, one.turn.ends_at) for one in turns if privilege in one.opens and not one.is_standby
+        ]
         for span in uncovered(spans, start, end):
             by_time.setdefault(span, []).append(privilege)
     return tuple(

@@ -80,7 +80,10 @@ def allow_sentence(question: Question, accepted: tuple[Evidence, ...], until: da
 def _fact_words(evidence: Evidence) -> str:
     if evidence.kind is FactKind.RESPONDING:
         return f"responding to incident {evidence.incident} ({evidence.involvement})"
-    return "on call" if evidence.level is None else f"on call (level {evidence.level})"
+    if evidence.level is None:
+        return "on call"
+    reached = f", to which incident {evidence.incident} has escalated" if evidence.escalated_to is not None else ""
+    return f"on call (level {evidence.level}{reached})"
 
 
 def denial(question: Question, findings: Findings, reason: Reason, verdict: Verdict, *, zone: tzinfo) -> Deny:
@@ -124,13 +127,10 @@ def _missing(  # noqa: PLR0911 -- a table of sentences
     match reason:
         case Reason.UNKNOWN_PRIVILEGE:
             return f"{resource.id} has no privilege {request.privilege}; it has {_list(resource.privileges)}."
-        case Reason.LEVEL_TOO_HIGH if evidence is not None:
-            return (
-                f"{subject} is on call for {resource.id} at level {evidence.level}, "
-                f"and it opens at level {_levels(resource)} only."
-            )
-        case Reason.LEVEL_UNKNOWN:
-            return f"{subject} is on call for {resource.id}, but the source cannot tell at which level."
+        case Reason.LEVEL_TOO_HIGH | Reason.LEVEL_UNKNOWN | Reason.NOT_ESCALATED | Reason.ESCALATION_UNKNOWN if (
+            evidence is not None
+        ):
+            return _wrong_level(question, evidence, reason)
         case Reason.ONLY_PERMANENT:
             return (
                 f"{subject} is a permanent escalation target of {resource.id}, which never ends and therefore "
@@ -140,8 +140,8 @@ def _missing(  # noqa: PLR0911 -- a table of sentences
             return _weak_provenance(question, evidence)
         case Reason.INCIDENT_UNVETTED if evidence is not None:
             return (
-                f"{subject} opened incident {evidence.incident} and nobody else has acknowledged it yet; "
-                f"once somebody does, it opens {request.privilege} on {resource.id}."
+                f"Nobody but {subject} stands behind incident {evidence.incident} yet; once somebody else "
+                f"acknowledges it, it opens {request.privilege} on {resource.id}."
             )
         case Reason.ROSTER_STALE:
             return _stale(question)
@@ -153,6 +153,19 @@ def _missing(  # noqa: PLR0911 -- a table of sentences
             return f"{subject} is not responding to an open incident of {resource.id} as {roles}."
         case _:
             return _not_on_call(question, zone)
+
+
+def _wrong_level(question: Question, evidence: Evidence, reason: Reason) -> str:
+    resource = question.resource
+    words = f"{question.request.subject.id} is on call for {resource.id}"
+    if reason is Reason.LEVEL_UNKNOWN:
+        return f"{words}, but the source cannot tell at which level."
+    if reason is Reason.LEVEL_TOO_HIGH:
+        return f"{words} at level {evidence.level}, and it opens at level {_levels(resource)} only."
+    words = f"{words} at level {evidence.level}, which opens only while an incident has escalated to it"
+    if reason is Reason.NOT_ESCALATED:
+        return f"{words}, and no open one has."
+    return f"{words}, and the source cannot tell how far the open ones have."
 
 
 def _weak_provenance(question: Question, evidence: Evidence) -> str:

@@ -113,6 +113,12 @@ class CrossCheck:
         yield from self._within(at("ttl_max"), resource.ttl_max, _SECOND, _DAY)
         # Younger than the time between two reads, every roster would be stale most of the time.
         yield from self._within(at("age_max"), resource.age_max, max(_SECOND, self.file.sync.poll), 30 * _DAY)
+        if resource.level_follows_escalation and any(one.schedule is not None for one in resource.opened_by):
+            yield self.root.error(
+                at("level_follows_escalation"),
+                "a schedule has neither levels nor incidents",
+                expected="`opened_by` with services or escalation policies only",
+            )
         if resource.stale_mode is StaleMode.FORECAST:
             yield from self._within(at("forecast_max"), resource.forecast_max, _SECOND, self.file.sync.window)
         if resource.stale_mode is StaleMode.SECOND_SOURCE and len({one.source for one in resource.opened_by}) < 2:

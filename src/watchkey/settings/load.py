@@ -221,6 +221,7 @@ def resource_of(name: str, section: ResourceSection) -> Resource:
         ),
         needs=section.needs,
         max_level=section.max_level,
+        level_follows_escalation=section.level_follows_escalation,
         incident_roles=frozenset(section.incident_roles),
         ttl_max=section.ttl_max,
         age_max=section.age_max,

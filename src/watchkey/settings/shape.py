@@ -68,6 +68,13 @@ class ResourceDefaults(Section, frozen=True, kw_only=True, forbid_unknown_fields
         Level,
         Meta(description="The highest escalation level that counts; 1 is paged first. A ceiling, never a floor."),
     ] = 1
+    level_follows_escalation: Annotated[
+        bool,
+        Meta(
+            description="A level above 1 counts only while an open incident of the same pager has really escalated to "
+            "it. Where the source cannot tell how far, it does not count."
+        ),
+    ] = False
     incident_roles: Annotated[
         tuple[Text, ...],
         Meta(

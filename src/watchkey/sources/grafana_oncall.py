@@ -18,7 +18,7 @@ from watchkey.model.ids import IncidentId, PersonId, SourceName
 from watchkey.model.oncall import Incident, IncidentStatus, Involvement, Responder
 from watchkey.model.secret import Secret
 from watchkey.ports import Clock, Source
-from watchkey.rules.gathering import Gathered, Id, Instant, Rung, in_utc, refuse_missing, sole_responder
+from watchkey.rules.gathering import Gathered, Id, Instant, Rung, in_utc, refuse_missing
 
 _CLOUD: Final = "https://oncall-prod-us-central-0.grafana.net/oncall"
 _API: Final = "/api/v1"
@@ -240,6 +240,5 @@ def _incident(group: _AlertGroup, chains: dict[str, str | None]) -> Incident:
         policy=chains.get(group.route_id or ""),
         status=_STATUS[group.state],
         responders=responders,
-        opened_by=sole_responder(responders),
         opened_at=in_utc(group.created_at),
     )

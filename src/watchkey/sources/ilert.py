@@ -16,7 +16,7 @@ from watchkey.model.ids import IncidentId, PersonId, SourceName
 from watchkey.model.oncall import EndKind, Incident, IncidentStatus, Involvement, Provenance, Responder, Shift
 from watchkey.model.secret import Secret
 from watchkey.ports import Clock, Source
-from watchkey.rules.gathering import Gathered, Instant, in_utc, refuse_missing, sole_responder
+from watchkey.rules.gathering import Gathered, Instant, in_utc, refuse_missing
 
 _HOST: Final = "https://api.ilert.com"
 _STATUS: Final = {"PENDING": IncidentStatus.TRIGGERED, "ACCEPTED": IncidentStatus.ACKNOWLEDGED}
@@ -174,7 +174,6 @@ def _incident(alert: _Alert) -> Incident:
         service=None if alert.alert_source is None else str(alert.alert_source.id),
         status=status,
         responders=tuple(parts),
-        opened_by=sole_responder(parts),
         opened_at=since,
     )
 

@@ -18,7 +18,7 @@ from watchkey.model.ids import IncidentId, PersonId, SourceName
 from watchkey.model.oncall import Incident, IncidentStatus, Involvement, Responder
 from watchkey.model.secret import Secret
 from watchkey.ports import Clock, Source
-from watchkey.rules.gathering import Gathered, Id, Instant, Rung, in_utc, refuse_missing, sole_responder
+from watchkey.rules.gathering import Gathered, Id, Instant, Rung, in_utc, refuse_missing
 
 _HOST: Final = "https://api.incident.io"
 _STATUS: Final = {"triggered": IncidentStatus.TRIGGERED, "acked": IncidentStatus.ACKNOWLEDGED}
@@ -325,6 +325,7 @@ def _incident(row: _Escalation, held: Iterable[_Assignment]) -> Incident:
             if event.event == "acked"
             for user in event.users or ()
         )
+    creator = row.creator
     return Incident(
         id=IncidentId(row.id),
         title=row.title or row.id,
@@ -332,16 +333,12 @@ def _incident(row: _Escalation, held: Iterable[_Assignment]) -> Incident:
         policy=row.escalation_path_id,
         status=_STATUS[row.status],
         responders=tuple(dict.fromkeys(parts)),
-        opened_by=_opener(row.creator, parts),
+        opened_by=PersonId(creator.user.id) if creator is not None and creator.user is not None else None,
+        is_opened_by_machine=creator is not None
+        and creator.user is None
+        and (creator.alert is not None or creator.workflow is not None),
         opened_at=in_utc(row.created_at),
     )
-
-
-def _opener(creator: _Creator | None, parts: Sequence[Responder]) -> PersonId | None:
-    if creator is not None and creator.user is not None:
-        return PersonId(creator.user.id)
-    is_machine = creator is not None and (creator.alert is not None or creator.workflow is not None)
-    return None if is_machine else sole_responder(parts)
 
 
 def _role(name: str) -> str:

@@ -915,6 +915,7 @@ class _Reader:
     def _incident(self, row: _IncidentRow, levels: "_Levels") -> Incident:
         responders = tuple(dict.fromkeys(self._responders(row)))
         policy = row.escalation_policy.id if row.escalation_policy else None
+        agent = row.first_trigger_log_entry.agent if row.first_trigger_log_entry else None
         reached: int | None = None
         if policy is not None and row.assigned_via == "escalation_policy":
             reached = levels.reached(policy, [(PersonId(each.assignee.id), each.at) for each in row.assignments or ()])
@@ -925,7 +926,8 @@ class _Reader:
             policy=policy,
             status=IncidentStatus(row.status),
             responders=responders,
-            opened_by=_opener(row.first_trigger_log_entry, responders),
+            opened_by=PersonId(agent.id) if agent is not None and agent.type in _USER_KINDS else None,
+            is_opened_by_machine=agent is not None and agent.type not in _USER_KINDS,
             opened_at=row.created_at.astimezone(UTC) if row.created_at else None,
             escalation_level=reached,
         )
@@ -970,20 +972,6 @@ class _Levels:
                 return None
             levels.append(min(held))
         return max(levels, default=None)
-
-
-def _opener(trigger: _Trigger | None, responders: Sequence[Responder]) -> PersonId | None:
-    """Who opened the incident by hand.
-
-    When PagerDuty does not say, a single person at it counts as its opener: nobody else has seen that it is real.
-    """
-    if trigger is not None and trigger.agent is not None:
-        return PersonId(trigger.agent.id) if trigger.agent.type in _USER_KINDS else None
-    hands_on = {
-        each.person for each in responders if each.involvement in {Involvement.ACKNOWLEDGED, Involvement.JOINED}
-    }
-    alone = hands_on or {each.person for each in responders if each.involvement is Involvement.ASSIGNED}
-    return next(iter(alone)) if len(alone) == 1 else None
 
 
 def _graded(shift: Shift, marks: Sequence[_Mark]) -> Iterator[Shift]:

@@ -18,7 +18,7 @@ from watchkey.model.ids import IncidentId, PersonId, SourceName
 from watchkey.model.oncall import EndKind, Incident, IncidentStatus, Involvement, Provenance, Responder, Shift
 from watchkey.model.secret import Secret
 from watchkey.ports import Clock, Source
-from watchkey.rules.gathering import Gathered, Id, Instant, in_utc, refuse_missing, sole_responder
+from watchkey.rules.gathering import Gathered, Id, Instant, in_utc, refuse_missing
 
 _HOST: Final = "https://api.rootly.com"
 _STATUS: Final = {
@@ -212,7 +212,6 @@ def _take_alert(gathered: Gathered, row: _Row[_Alert]) -> None:
             service=services[0] if len(services) == 1 else None,
             status=_STATUS[alert.status],
             responders=tuple(parts),
-            opened_by=sole_responder(parts),
             opened_at=since,
         )
     )

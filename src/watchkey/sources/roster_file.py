@@ -403,6 +403,7 @@ class _Checker:
             status=entry.status,
             responders=tuple(self.responder((*path, "responders", i), one) for i, one in enumerate(entry.responders)),
             opened_by=None if entry.opened_by is None else PersonId(entry.opened_by),
+            is_opened_by_machine=entry.opened_by is None,
             opened_at=None if entry.opened_at is None else entry.opened_at.in_zone(UTC, time()),
             escalation_level=entry.escalation_level,
         )

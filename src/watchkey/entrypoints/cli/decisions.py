@@ -33,7 +33,7 @@ from watchkey.entrypoints.cli.timeline import Bar, timeline
 from watchkey.entrypoints.cli.times import say_distance, say_instant
 from watchkey.flows.request_access import Explanation
 from watchkey.http_client import HttpClient
-from watchkey.model.access import AccessRequest, Allow, Decision, Deny, Reason, Resource, Subject
+from watchkey.model.access import AccessRequest, Allow, Decision, Deny, FactKind, Reason, Resource, Subject
 from watchkey.model.errors import Malformed, Refused
 from watchkey.model.ids import CallerId, PersonId, PrivilegeName, ResourceId, SubjectId
 from watchkey.model.oncall import EndKind, Scope, Shift
@@ -430,7 +430,7 @@ def _explanation_words(told: Explanation) -> str:
         evidence = fact.evidence
         what = (
             f"responding to {evidence.incident} as {evidence.involvement}"
-            if evidence.incident
+            if evidence.kind is FactKind.RESPONDING
             else f"on call, level {evidence.level or '?'}, by {evidence.provenance}"
         )
         mark = good("counts") if fact.objection is None else bad(f"does not count: {fact.objection}")

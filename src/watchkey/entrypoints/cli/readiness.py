@@ -225,10 +225,11 @@ def _lines_of(one: Readiness) -> Iterator[Line]:
 def _turn_line(resource: str, checked: CheckedTurn) -> Line:
     turn = checked.turn
     level = "" if turn.shift.level is None else f", level {turn.shift.level}"
+    once = " once an incident has escalated to it" if checked.is_standby else ""
     if checked.problem is None:
         return Line(
             resource=resource, starts_at=turn.starts_at, ends_at=turn.shift.ends_at, who=f"{_name(turn)}{level}",
-            what=f"gets {', '.join(checked.opens)}", tell="", is_well=True,
+            what=f"gets {', '.join(checked.opens)}{once}", tell="", is_well=True,
         )  # fmt: skip
     whom, help_ = _TO_DO.get(checked.problem, (OPERATOR, checked.sentence))
     return Line(
@@ -293,6 +294,7 @@ def _turn_json(resource: str, checked: CheckedTurn) -> Mapping[str, Any]:
         "end_kind": turn.shift.end_kind,
         "opens": checked.opens,
         "problem": checked.problem,
+        "standby": checked.is_standby,
         "sentence": checked.sentence,
         "tell": _turn_line(resource, checked).tell,
     }

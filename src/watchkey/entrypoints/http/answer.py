@@ -22,6 +22,8 @@ class FactAnswer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     provenance: str | None = None
     incident: str | None = None
     involvement: str | None = None
+    escalated_to: int | None = None
+    """How far that incident has escalated, for a level that counts only then."""
 
 
 class InsteadAnswer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -127,6 +129,7 @@ def _fact(fact: Evidence) -> FactAnswer:
         provenance=fact.provenance.value,
         incident=fact.incident,
         involvement=fact.involvement,
+        escalated_to=fact.escalated_to,
     )
 
 
