@@ -79,9 +79,16 @@ def test_which_files_have_meaning(name: str) -> None:
     assert not is_structured(name + ".rego")
 
 
-def test_yaml_and_unknown_hashes_are_not_taken() -> None:
+def test_yaml_is_hashed_by_its_meaning_where_the_name_says_yaml() -> None:
+    assert file_digest("data.yaml", b"a: 1.50\nb: [x, ~]") == file_digest("data.json", b'{"a": 1.5, "b": ["x", null]}')
+    assert file_digest("data.yml", b'{"a": 1.50}') == file_digest("data.json", b'{"a": 1.50}')
     with pytest.raises(Malformed, match="not JSON"):
-        file_digest("data.yaml", b"a: 1")
+        file_digest("data.json", b"a: 1")
+    with pytest.raises(Malformed, match="OPA reads '0123' otherwise"):
+        file_digest("data.yaml", b"a: 0123")
+
+
+def test_unknown_hashes_are_not_taken() -> None:
     with pytest.raises(Malformed, match="not JSON"):
         file_digest("data.json", b"NaN")
     with pytest.raises(Refused, match="MD5"):

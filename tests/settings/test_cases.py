@@ -43,7 +43,10 @@ def test_the_least_that_works(tmp_path: Path) -> None:
 @pytest.mark.parametrize("policy", ["{engine: opa, url: 'https://opa.example.com'}", "{dialect: v0}"])
 def test_cases_are_about_a_policy_that_is_here(tmp_path: Path, policy: str) -> None:
     (error,) = wrong(tmp_path, f"policy: {policy}\n" + ROSTER + RESOURCES + AT + ONE)
-    assert error == "c.yaml:1:9: policy: cases are answered by a policy that is here; expected files: the policy's own"
+    assert (
+        error
+        == "c.yaml:1:9: policy: cases are answered by a policy that is here; expected files or bundle: the policy's own"
+    )
 
 
 def test_everything_that_may_stand_in_a_case(tmp_path: Path) -> None:

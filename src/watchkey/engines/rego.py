@@ -32,6 +32,7 @@ from watchkey.rego import (
     to_json,
 )
 from watchkey.rules.policy_answer import not_an_object, read_answer
+from watchkey.rules.policy_bundle import owned
 from watchkey.rules.policy_input import nanoseconds
 
 STEPS_MAX: Final = 200_000
@@ -55,6 +56,19 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     data: Mapping[str, Any] = {}
     """What else it finds under `data`."""
     revision: int = 1
+    versions: Mapping[str, Literal["v1", "v0"]] = {}
+    """The language of single modules, by name, where a bundle says so; the rest is in that of `dialect`."""
+    bundle: "BundleOrigin | None" = None
+
+
+class BundleOrigin(msgspec.Struct, frozen=True, kw_only=True):
+    """What a bundle says of the policy that came out of it."""
+
+    revision: str
+    declared: int | None
+    """The revision where it is a whole number, so that an older one can be told."""
+    roots: tuple[str, ...]
+    """The paths below `data` that the bundle owns; a package elsewhere is no part of it."""
 
 
 @dataclass(slots=True)
@@ -70,10 +84,10 @@ class RegoEngine:
 
     def __init__(self, config: Config) -> None:
         self._is_cyral = config.dialect == "cyral"
-        dialect = Dialect.V1 if config.dialect == "v1" else Dialect.V0
         hosts = {"http.send": HostFunction(function=_http_send)} if self._is_cyral else {}
         try:
-            policy = compile_modules(config.modules, dialect=dialect, host_functions=hosts)
+            policy = compile_modules(config.modules, dialect=dialects_of(config), host_functions=hosts)
+            _check_roots(policy, config.bundle)
             self._query = policy.query(config.entrypoint)
         except RegoErrors as error:
             raise Malformed(str(error)) from error
@@ -81,8 +95,8 @@ class RegoEngine:
         self._limits = Limits(steps=STEPS_MAX)
         self._revision = config.revision
         self._hash = policy_hash(config)
-        self.declared_revision = _declared(policy)
-        """The revision that the policy says of itself, in the metadata of a package: `custom: {revision: 7}`."""
+        self.declared_revision = _declared(policy, config.bundle)
+        """The revision that the policy says of itself: its bundle's, or `custom: {revision: 7}` of a package."""
 
     @property
     def policy_hash(self) -> str:
@@ -141,7 +155,26 @@ def build(config: Config) -> RegoEngine:
     return RegoEngine(config)
 
 
-def _declared(policy: Policy) -> int | None:
+def dialects_of(config: Config) -> dict[str, Dialect]:
+    """The language of each module, by name."""
+    return {
+        name: Dialect.V1 if config.versions.get(name, config.dialect) == "v1" else Dialect.V0 for name in config.modules
+    }
+
+
+def _check_roots(policy: Policy, bundle: BundleOrigin | None) -> None:
+    if bundle is None:
+        return
+    for name, module in policy.modules.items():
+        path = module.package[1:]  # without `data`
+        if not owned(bundle.roots, path):
+            package, roots = ".".join(path), ", ".join(map(repr, bundle.roots))
+            raise Malformed(f"{name}: package {package} is outside the roots that .manifest names: {roots}")
+
+
+def _declared(policy: Policy, bundle: BundleOrigin | None) -> int | None:
+    if bundle is not None and bundle.declared is not None:
+        return bundle.declared
     found = [
         revision
         for module in policy.modules.values()
@@ -154,7 +187,12 @@ def _declared(policy: Policy) -> int | None:
 
 def policy_hash(config: Config) -> str:
     """SHA-256, hexadecimal, over the policy's parts in a canonical form; the revision is not part of it."""
-    parts = [sorted(config.modules.items()), config.dialect, config.entrypoint, config.parameters, config.data]
+    parts: list[Any] = [
+        sorted(config.modules.items()), config.dialect, config.entrypoint, config.parameters, config.data,
+    ]  # fmt: skip
+    if config.bundle is not None:
+        # With its revision: the same policy under a higher one is another state to go back from.
+        parts += [sorted(config.versions.items()), config.bundle.revision, config.bundle.roots]
     return sha256(msgspec.json.encode(parts, order="deterministic")).hexdigest()
 
 

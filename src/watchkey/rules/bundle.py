@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from watchkey.model.errors import Malformed, Refused
+from watchkey.rules.bundle_yaml import go_number, read_yaml
 
 MANIFEST: Final = ".manifest"
 SIGNATURES: Final = ".signatures.json"
@@ -26,6 +27,8 @@ HASHES: Final[Mapping[str, Callable[[bytes], bytes]]] = {
     "SHA-512": lambda data: hashlib.sha512(data).digest(),
 }
 """What OPA calls the hashes that are taken here; it knows weaker ones, and a signature that rests on those is none."""
+
+YAML_ENDINGS: Final = (".yaml", ".yml")
 
 DEPTH_MAX: Final = 200
 """How deeply a data file may nest."""
@@ -111,12 +114,32 @@ def is_structured(name: str) -> bool:
 def file_digest(name: str, body: bytes, algorithm: str = "SHA-256") -> str:
     """The hash of one file as a signature names it, hexadecimal.
 
-    Raises `Malformed` for a structured file that is no JSON (YAML is not taken), `Refused` for an unknown algorithm.
+    Raises `Malformed` for a structured file that is no JSON (nor YAML, where its name says so), `Refused` for an
+    unknown algorithm.
     """
     hashed = HASHES.get(algorithm)
     if hashed is None:
         raise Refused(f"{name}: there is no hash {algorithm!r} here; there is {', '.join(HASHES)}")
-    return hashed(walked(_parse(body, name)) if is_structured(name) else body).hex()
+    return hashed(walked(_document(body, name)) if is_structured(name) else body).hex()
+
+
+def _document(body: bytes, name: str) -> Any:
+    """A structured file: JSON, also under the name of YAML, as OPA has it; else YAML, where the name says so."""
+    try:
+        return _parse(body, name)
+    except Malformed:
+        if not name.endswith(YAML_ENDINGS):
+            raise
+    return _numbered(read_yaml(body, name))
+
+
+def _numbered(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _numbered(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_numbered(inner) for inner in value]
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return _Number(go_number(value)) if is_number else value
 
 
 @dataclass(frozen=True, slots=True)

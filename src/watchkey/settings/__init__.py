@@ -12,6 +12,7 @@ from watchkey.settings.values import (
     Settings,
     SourceSettings,
     StorageSettings,
+    VerificationSettings,
 )
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "SourceSettings",
     "StorageSettings",
     "Surroundings",
+    "VerificationSettings",
     "check_against",
     "find",
     "load_settings",

@@ -175,9 +175,9 @@ class _Reader:
         """Everything that is wrong; the resources are checked as those of a configuration."""
         yield from CrossCheck(self._as_configuration(), self.root).errors()
         policy = self.document.policy
-        if policy is not None and (policy.engine == "opa" or not policy.files):
+        if policy is not None and (policy.engine == "opa" or not (policy.files or policy.bundle)):
             yield self.root.error(
-                ("policy",), "cases are answered by a policy that is here", expected="files: the policy's own"
+                ("policy",), "cases are answered by a policy that is here", expected="files or bundle: the policy's own"
             )
         yield from self._roster_errors()
         for i, case in enumerate(self.document.cases):

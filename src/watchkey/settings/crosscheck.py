@@ -23,7 +23,7 @@ _DAY: Final = timedelta(days=1)
 _REMOTE_KEYS: Final = frozenset(
     {"url", "path", "token", "ca_file", "certificate_file", "key_file", "timeout", "strict_errors"}
 )
-_LOCAL_KEYS: Final = frozenset({"files", "dialect", "parameters", "entrypoint", "tests"})
+_LOCAL_KEYS: Final = frozenset({"files", "bundle", "verification", "dialect", "parameters", "entrypoint", "tests"})
 _DATA_PATH: Final = re.compile(r"[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*")
 _SECRET_WORDS: Final = ("token", "secret", "password", "passwd", "api_key", "apikey", "credential")
 _FIELDS: Final = tuple(one.name for one in msgspec.structs.fields(ResourceDefaults))
@@ -202,10 +202,7 @@ class CrossCheck:
                 (*path, key), why, expected=f"no {key}, or {'no ' if is_remote else ''}engine: opa", at_key=True
             )
         if not is_remote:
-            if not policy.files:
-                yield self.root.error(
-                    path, "there is no policy", expected="files: [….rego], or engine: opa with its url"
-                )
+            yield from self._here(path, policy)
             return
         if policy.url is None:
             yield self.root.error(path, "it is not said where the OPA is", expected="url: https://…")
@@ -216,6 +213,24 @@ class CrossCheck:
         if (policy.certificate_file is None) != (policy.key_file is None):
             yield self.root.error(path, "a certificate and its key belong together", expected="both, or neither")
         yield from self._within((*path, "timeout"), policy.timeout, timedelta(milliseconds=10), 30 * _SECOND)
+
+    def _here(self, path: tuple[Step, ...], policy: PolicySection) -> Iterator[ConfigError]:
+        if not policy.files and policy.bundle is None:
+            expected = "files: [….rego], or bundle: ….tar.gz, or engine: opa with its url"
+            yield self.root.error(path, "there is no policy", expected=expected)
+        if policy.files and policy.bundle is not None:
+            yield self.root.error((*path, "files"), "there are two policies", expected="files or bundle", at_key=True)
+        if policy.verification is None:
+            return
+        if policy.bundle is None:
+            yield self.root.error(
+                (*path, "verification"), "only a bundle is signed", expected="bundle: ….tar.gz", at_key=True
+            )
+        for i, pattern in enumerate(policy.verification.exclude_files):
+            if any(char in pattern for char in "[]\\{}"):
+                yield self.root.error(
+                    (*path, "verification", "exclude_files", i), "this is no pattern here", expected="`*` and `?` only"
+                )
 
     def _callers(self) -> Iterator[ConfigError]:
         owners: dict[str, str] = {}

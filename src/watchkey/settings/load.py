@@ -23,6 +23,7 @@ from watchkey.settings.values import (
     Settings,
     SourceSettings,
     StorageSettings,
+    VerificationSettings,
 )
 
 DEFAULT_NAME: Final = "watchkey.yaml"
@@ -149,8 +150,13 @@ def _missing_files(shape: File, root: Located, surroundings: Surroundings) -> It
     named += [
         (("policies", name, key), text)
         for name, policy in shape.policies.items()
-        for key in ("ca_file", "certificate_file", "key_file")
+        for key in ("bundle", "ca_file", "certificate_file", "key_file")
         if (text := getattr(policy, key)) is not None
+    ]
+    named += [
+        (("policies", name, "verification", "key_file"), policy.verification.key_file)
+        for name, policy in shape.policies.items()
+        if policy.verification is not None
     ]
     if (tls := shape.listen.http.tls) is not None:
         named += [
@@ -261,7 +267,22 @@ def policy_of(name: str, section: PolicySection, surroundings: Surroundings) -> 
         entrypoint=section.entrypoint or ENTRYPOINTS[section.dialect],
         parameters=dict(section.parameters),
         tests=tuple(surroundings.path(text) for text in section.tests),
+        bundle=surroundings.path(section.bundle) if section.bundle else None,
+        verification=_verification(section, surroundings),
         remote=_remote(section, surroundings) if section.engine == "opa" else None,
+    )
+
+
+def _verification(section: PolicySection, surroundings: Surroundings) -> VerificationSettings | None:
+    given = section.verification
+    if given is None:
+        return None
+    return VerificationSettings(
+        key_file=surroundings.path(given.key_file),
+        algorithm=given.algorithm,
+        key_id=given.keyid or "",
+        scope=given.scope,
+        exclude=given.exclude_files,
     )
 
 

@@ -13,6 +13,7 @@ _SECTIONS: Final = (
     ("resources.ID", "ResourceSection"),
     ("resources.ID.opened_by[]", "Pager"),
     ("policies.NAME", "PolicySection"),
+    ("policies.NAME.verification", "VerificationSection"),
     ("callers.ID", "CallerSection"),
     ("storage", "StorageSection"),
     ("listen", "ListenSection"),

@@ -149,6 +149,30 @@ class ResourceSection(ResourceDefaults, frozen=True, kw_only=True, forbid_unknow
     ] = {}
 
 
+class VerificationSection(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a bundle's signature is held against. With it, a bundle without a genuine signature is refused."""
+
+    key_file: Annotated[
+        Text,
+        Meta(description="PEM file of the public key or the certificate; for `HS…` a file with the shared secret."),
+    ]
+    algorithm: Annotated[
+        Literal[
+            "HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512",
+            "ES256", "ES384", "ES512", "EdDSA",
+        ],
+        Meta(description="The algorithm of that key; a signature by another one is refused."),
+    ] = "RS256"  # fmt: skip
+    keyid: Annotated[
+        Text | None, Meta(description="The key's id, for people; the one key counts, whatever the signature calls it.")
+    ] = None
+    scope: Annotated[str, Meta(description="The scope that the signature must be for; empty: none.")] = ""
+    exclude_files: Annotated[
+        tuple[Text, ...],
+        Meta(description="Files that need no signature, `*` and `?` as in a shell. Never a file that is read."),
+    ] = ()
+
+
 class PolicySection(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A policy: Rego files and how to ask them; or, with `engine: opa`, an OPA elsewhere that is asked each time."""
 
@@ -163,6 +187,17 @@ class PolicySection(Section, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         tuple[Text, ...],
         Meta(description="Rego files, and JSON or YAML data files, relative to the configuration file."),
     ] = ()
+    bundle: Annotated[
+        Text | None,
+        Meta(
+            description="An OPA bundle (`.tar.gz`) instead of `files`. Its manifest says the revision; one that is a "
+            "whole number and smaller than the running one's is refused, and so are deltas and wasm."
+        ),
+    ] = None
+    verification: Annotated[
+        VerificationSection | None,
+        Meta(description="Left out: the bundle must not be signed, because nobody could tell by whom."),
+    ] = None
     dialect: Annotated[
         Literal["v1", "v0", "cyral"],
         Meta(

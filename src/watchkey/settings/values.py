@@ -41,8 +41,19 @@ class RemoteOpa:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class VerificationSettings:
+    """What the signature of a bundle is held against; absolute path."""
+
+    key_file: Path
+    algorithm: str
+    key_id: str = ""
+    scope: str = ""
+    exclude: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PolicySettings:
-    """One policy of the file: files that are here, or an OPA that is elsewhere."""
+    """One policy of the file: files or a bundle that are here, or an OPA that is elsewhere."""
 
     name: str
     files: tuple[Path, ...]
@@ -51,6 +62,9 @@ class PolicySettings:
     entrypoint: str
     parameters: Mapping[str, Any]
     tests: tuple[Path, ...] = ()
+    bundle: Path | None = None
+    """When given, `files` is empty."""
+    verification: VerificationSettings | None = None
     remote: RemoteOpa | None = None
     """When given, all that is about files is empty."""
 

@@ -12,6 +12,7 @@ from watchkey.wiring.adapters import (
     source_kinds,
     target_kinds,
 )
+from watchkey.wiring.bundles import open_bundle, versions_of
 from watchkey.wiring.cases import CaseBench
 from watchkey.wiring.clocks import StoppedClock, SystemClock, VirtualClock
 from watchkey.wiring.desk import Desk, open_desk
@@ -40,6 +41,7 @@ __all__ = [
     "elsewhere",
     "make_caller_token",
     "open_audit_reader",
+    "open_bundle",
     "open_desk",
     "open_stage",
     "policy_config",
@@ -48,4 +50,5 @@ __all__ = [
     "source_configs",
     "source_kinds",
     "target_kinds",
+    "versions_of",
 ]

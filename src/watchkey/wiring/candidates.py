@@ -45,7 +45,7 @@ def _failures(config: rego.Config, tests: Sequence[Path]) -> Iterator[str]:
         if modules:
             ready = compile_modules(
                 {**config.modules, **modules},
-                dialect=rego_dialect(config.dialect),
+                dialect=rego.dialects_of(config) | dict.fromkeys(modules, rego_dialect(config.dialect)),
                 host_functions=host_functions(config.dialect),
             )
             data = freeze({**config.data, "policyparams": dict(config.parameters)})

@@ -12,6 +12,7 @@ from watchkey.model.errors import Malformed, Refused
 from watchkey.ports import PolicyEngine
 from watchkey.rules.located import ConfigError, load
 from watchkey.settings import PolicySettings, RemoteOpa, Settings
+from watchkey.wiring.bundles import bundle_config, open_bundle
 from watchkey.wiring.clocks import SystemClock
 
 
@@ -53,9 +54,9 @@ def _engine(settings: Settings, name: str, *, is_kept_open: bool) -> Engine:
     return opa.build(config, clock=SystemClock())
 
 
-def policy_engine(policy: PolicySettings | None) -> PolicyEngine:
+def policy_engine(policy: PolicySettings | None, *, is_verified: bool = True) -> PolicyEngine:
     """The engine of a policy that is here (None: the one that ships). Raises as `policy_config`."""
-    return rego.build(policy_config(policy))
+    return rego.build(policy_config(policy, is_verified=is_verified))
 
 
 def _text(path: Path | None) -> str | None:
@@ -67,15 +68,25 @@ def content_hash(engine: PolicyEngine) -> str:
     return engine.asked_hash if isinstance(engine, opa.OpaEngine) else engine.policy_hash
 
 
-def policy_config(policy: PolicySettings | None) -> rego.Config:
+def policy_config(policy: PolicySettings | None, *, is_verified: bool = True) -> rego.Config:
     """What the engine is given: the files of a policy of the configuration, or the one that ships (None).
 
-    Raises `Malformed`; `Refused` for a policy that an OPA elsewhere has.
+    `is_verified` False passes over the signature of a bundle: for looking at it, never for deciding by it. Raises
+    `Malformed`; `Refused` for a policy that an OPA elsewhere has, and for a signature that is not to be trusted.
     """
     if policy is None:
         return rego.Config(modules={"default.rego": shipped_policy("default.rego")})
     if policy.remote is not None:
         raise Refused(elsewhere(policy.name, policy.remote))
+    dialect = cast("Literal['v1', 'v0', 'cyral']", policy.dialect)  # checked against the same words by settings
+    if policy.bundle is not None:
+        return bundle_config(
+            policy.bundle,
+            open_bundle(policy.bundle, policy.verification, is_verified=is_verified),
+            dialect=dialect,
+            entrypoint=policy.entrypoint,
+            parameters=policy.parameters,
+        )
     modules: dict[str, str] = {}
     data: dict[str, Any] = {}
     for path in policy.files:
@@ -88,7 +99,7 @@ def policy_config(policy: PolicySettings | None) -> rego.Config:
             modules[path.name if path.name not in modules else str(path)] = text
     return rego.Config(
         modules=modules,
-        dialect=cast("Literal['v1', 'v0', 'cyral']", policy.dialect),  # checked against the same words by settings
+        dialect=dialect,
         entrypoint=policy.entrypoint,
         parameters=policy.parameters,
         data=data,
@@ -140,7 +151,10 @@ def footprint(policy: PolicySettings | None) -> object:
     if policy is None:
         return None
     found: list[object] = []
-    for path in (*policy.files, *policy.tests):
+    read = [*policy.files, *policy.tests, *([] if policy.bundle is None else [policy.bundle])]
+    if policy.verification is not None:
+        read.append(policy.verification.key_file)
+    for path in read:
         try:
             status = path.stat()
             found.append((str(path), status.st_size, status.st_mtime_ns, status.st_ino))

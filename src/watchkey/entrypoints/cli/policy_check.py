@@ -51,6 +51,7 @@ class _Checked:
 @examples(
     ("watchkey policy check", "every policy of the configuration"),
     ("watchkey policy check policies/*.rego", "files that need not be configured"),
+    ("watchkey policy check bundle.tar.gz", "an OPA bundle"),
     ("watchkey policy check --dialect cyral sample.rego", "a policy as Cyral runs them"),
     ("watchkey policy check --ignore no-responders a.rego", "without one of the traps"),
 )
@@ -102,6 +103,7 @@ def _report(policy: PolicyFiles, ignored: Sequence[str], *, is_strict: bool, has
     return check_policy(
         policy.modules,
         dialect=policy.dialect,
+        versions=policy.versions,
         is_strict=is_strict,
         input_schema=input_schema() if is_ours else None,
         data=policy.data_texts,
@@ -116,6 +118,8 @@ def input_schema() -> Mapping[str, Any]:
 
 def _fixed(checked: _Checked) -> Iterator[str]:
     for name in checked.report.odd_spaces:
+        if not Path(name).is_file():
+            raise click.UsageError(f"{name} is in a bundle: build it anew from files with plain blanks")
         yield _copy(Path(name), normalise_spaces(checked.policy.modules[name])[0])
 
 

@@ -25,7 +25,9 @@ from watchkey.entrypoints.cli.output import (
     progress,
     table,
 )
+from watchkey.entrypoints.cli.policy_files import is_bundle
 from watchkey.flows.replay_decisions import Comparison, LoggedDecision, logged_decisions, replay
+from watchkey.ports import PolicyEngine
 from watchkey.rules.policy_change import Change
 from watchkey.settings import PolicySettings, Settings, load_settings
 from watchkey.settings.load import ENTRYPOINTS
@@ -86,8 +88,8 @@ def diff(  # noqa: PLR0913 -- one argument an option
         comparison = asyncio.run(
             replay(
                 wanted,
-                bench.asker(policy_engine(old_policy)),
-                bench.asker(policy_engine(new_policy)),
+                bench.asker(_engine(old_policy)),
+                bench.asker(_engine(new_policy)),
                 step,
             )
         )
@@ -97,6 +99,11 @@ def diff(  # noqa: PLR0913 -- one argument an option
 
 _FILES: Final = "\N{MIDDLE DOT}files"
 """The name of a policy that is given as files; no policy of a configuration can be called that."""
+
+
+def _engine(policy: PolicySettings | None) -> PolicyEngine:
+    """The engine; nothing is decided by it, so a bundle that was named is taken as it is."""
+    return policy_engine(policy, is_verified=policy is None or policy.name != _FILES)
 
 
 def _policy(settings: Settings, given: str) -> PolicySettings | None:
@@ -112,6 +119,10 @@ def _policy(settings: Settings, given: str) -> PolicySettings | None:
     if not path.exists():
         known = ", ".join(sorted({*settings.policies, SHIPPED}))
         raise click.UsageError(f"{given!r} is neither a policy of the configuration ({known}) nor a file")
+    if is_bundle(path):
+        return PolicySettings(
+            name=_FILES, files=(), dialect="v1", entrypoint=ENTRYPOINTS["v1"], parameters={}, bundle=path.absolute()
+        )
     files = sorted(path.rglob("*.rego")) if path.is_dir() else [path]
     kept = tuple(file.absolute() for file in files if not file.name.endswith("_test.rego"))
     if not kept:

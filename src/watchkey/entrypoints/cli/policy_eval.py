@@ -24,7 +24,7 @@ from watchkey.entrypoints.cli.output import (
 )
 from watchkey.entrypoints.cli.policy_check import error_json, printable_lines
 from watchkey.entrypoints.cli.policy_files import PolicyFiles, dialect_option, json_or_yaml, policies_of, read
-from watchkey.flows.check_policy import host_functions, rego_dialect
+from watchkey.flows.check_policy import host_functions, rego_dialect, rego_dialects
 from watchkey.rego import (
     UNDEFINED,
     EvaluationError,
@@ -210,7 +210,9 @@ def _one(policies: list[PolicyFiles], name: str | None) -> PolicyFiles:
 def compiled(policy: PolicyFiles) -> Policy:
     """The policy, ready to be asked. Raises RegoErrors."""
     return compile_modules(
-        policy.modules, dialect=rego_dialect(policy.dialect), host_functions=host_functions(policy.dialect)
+        policy.modules,
+        dialect=rego_dialects(policy.modules, policy.dialect, policy.versions),
+        host_functions=host_functions(policy.dialect),
     )
 
 

@@ -13,6 +13,7 @@ from watchkey import wiring
 from watchkey.entrypoints.cli.output import Globals, printable
 from watchkey.flows.check_policy import DIALECTS
 from watchkey.rules.located import load
+from watchkey.rules.policy_bundle import PolicyBundle, prefix_of
 from watchkey.settings import PolicySettings, load_settings
 from watchkey.settings.load import ENTRYPOINTS
 
@@ -43,8 +44,12 @@ class PolicyFiles:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     cases: tuple[Path, ...] = ()
     """YAML files of cases."""
+    versions: Mapping[str, str] = field(default_factory=dict)
+    """The language of single modules, where a bundle says so."""
+    is_verified: bool = True
+    """False for a bundle that was named: its signature was not looked at."""
     settings: PolicySettings | None = None
-    """The policy of the configuration; its cases are about it where they name no other."""
+    """The policy of the configuration, or the named bundle; cases are about it where they name no other."""
 
     def data(self) -> dict[str, Any]:
         """The data document. Raises `ConfigError` for a file that is no JSON or YAML, UsageError for a clash."""
@@ -73,7 +78,10 @@ def _merge(into: dict[str, Any], value: Mapping[str, Any], name: str) -> None:
 
 
 def policies_of(globals_: Globals, files: Sequence[Path], dialect: str | None) -> list[PolicyFiles]:
-    """One policy of all named files, or every policy of the configuration (the one that ships, when it has none)."""
+    """One policy of all named files, or every policy of the configuration (the one that ships, when it has none).
+
+    One of the files may be a bundle. Raises port errors for one that cannot be read.
+    """
     if files:
         return [_named(files, dialect or "v1")]
     if dialect is not None:
@@ -101,6 +109,8 @@ def shipped() -> PolicyFiles:
 
 def _configured(policy: PolicySettings) -> PolicyFiles:
     tests = _sorted_out(policy.tests)
+    if policy.bundle is not None:
+        return _with_bundle(policy, wiring.open_bundle(policy.bundle, policy.verification), tests, is_verified=True)
     return PolicyFiles(
         name=policy.name,
         dialect=policy.dialect,
@@ -114,7 +124,10 @@ def _configured(policy: PolicySettings) -> PolicyFiles:
 
 
 def _named(files: Sequence[Path], dialect: str) -> PolicyFiles:
-    found = _sorted_out(files)
+    bundles = [path for path in files if is_bundle(path)]
+    found = _sorted_out([path for path in files if path not in bundles])
+    if bundles:
+        return _named_bundle(bundles, found, dialect)
     return PolicyFiles(
         name="files",
         dialect=dialect,
@@ -124,6 +137,47 @@ def _named(files: Sequence[Path], dialect: str) -> PolicyFiles:
         prefixes={shown(path): prefix for path, prefix in found.data.items()},
         cases=found.cases,
     )
+
+
+def _named_bundle(bundles: Sequence[Path], others: "_Sorted", dialect: str) -> PolicyFiles:
+    if len(bundles) > 1:
+        raise click.UsageError("one bundle at a time: each is a whole policy")
+    path = bundles[0]
+    bundle = wiring.open_bundle(path, is_verified=False)
+    if bundle.is_signed:
+        why = "its signature is not looked at here; a policy of the configuration with `verification` is verified"
+        click.echo(f"watchkey: {printable(str(path))}: {why}", err=True)
+    policy = PolicySettings(
+        name="files", files=(), dialect=dialect, entrypoint=ENTRYPOINTS[dialect], parameters={}, bundle=path
+    )
+    return _with_bundle(policy, bundle, others, is_verified=False)
+
+
+def _with_bundle(policy: PolicySettings, bundle: PolicyBundle, others: "_Sorted", *, is_verified: bool) -> PolicyFiles:
+    """The policy in a bundle, with files that stand beside it: tests, cases, data."""
+    place = shown(policy.bundle or Path())
+    more = {shown(path): read(path) for path in others.data}
+    data = {f"{place}/{name}": text for name, text in bundle.data_texts.items()}
+    return PolicyFiles(
+        name=policy.name,
+        dialect=policy.dialect,
+        entrypoint=policy.entrypoint,
+        modules={f"{place}/{name}": text for name, text in bundle.modules.items()}
+        | {shown(path): read(path) for path in others.rego},
+        data_texts=data | more,
+        prefixes={f"{place}/{name}": prefix_of(name) for name in bundle.data_texts}
+        | {shown(path): prefix for path, prefix in others.data.items()},
+        parameters=policy.parameters,
+        cases=others.cases,
+        versions={f"{place}/{name}": version for name, version in wiring.versions_of(bundle).items()},
+        is_verified=is_verified,
+        settings=policy,
+    )
+
+
+def is_bundle(path: Path) -> bool:
+    """Whether a file is an OPA bundle, by its name."""
+    return path.name.endswith((".tar.gz", ".tgz")) and path.is_file()
 
 
 @dataclass(slots=True)
@@ -147,7 +201,7 @@ def _sorted_out(paths: Sequence[Path]) -> _Sorted:
             if path not in found.cases and is_wanted and (prefix is None or path.name in _DATA_NAMES):
                 found.data[path] = prefix or ()
         elif prefix is None:
-            raise click.UsageError(f"{path}: not a .rego, .json or .yaml file")
+            raise click.UsageError(f"{path}: not a .rego, .json, .yaml or .tar.gz file")
     return found
 
 

@@ -57,6 +57,7 @@ class Work:
 @examples(
     ("watchkey policy test", "the policies of the configuration with their `tests`, or the one that ships"),
     ("watchkey policy test policies/ cases/", "Rego and cases in folders"),
+    ("watchkey policy test bundle.tar.gz cases.yaml", "an OPA bundle, with cases about it"),
     ("watchkey policy test --run 'level|permanent' policies/", "only tests whose name matches"),
     ("watchkey policy test --junit report.xml policies/", "for a build server"),
     ("watchkey policy test --schema > cases.schema.json", "what a file of cases may hold, for an editor"),
@@ -182,7 +183,8 @@ async def _run_cases(
     path: Path, policy: PolicyFiles, is_mine: Callable[[str], bool], number: Callable[[], int]
 ) -> list[tuple[int, Result]]:
     file, clock = load_cases(path), SystemClock()
-    bench = CaseBench(file, None if policy.settings is None else policy_config(policy.settings))
+    settings = policy.settings
+    bench = CaseBench(file, None if settings is None else policy_config(settings, is_verified=policy.is_verified))
     mine = [(number(), case) for case in file.cases if is_mine(case.name)]
     return [(place, await _run_case(case, bench, clock)) for place, case in mine]
 
@@ -219,7 +221,7 @@ def footprint(globals_: Globals, files: Sequence[Path]) -> Mapping[str, tuple[in
     found: dict[str, tuple[int, int]] = {}
     for root in roots:
         for path in sorted(root.rglob("*")) if root.is_dir() else [root]:
-            if path.suffix in {".rego", ".yaml", ".yml", ".json"} and path.is_file():
+            if path.suffix in {".rego", ".yaml", ".yml", ".json", ".gz", ".tgz"} and path.is_file():
                 status = path.stat()
                 found[str(path)] = (status.st_size, status.st_mtime_ns)
     return found

@@ -1,7 +1,7 @@
 """Find everything that is wrong with a policy before it decides: what the compiler says, and this domain's traps."""
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -54,6 +54,7 @@ def check_policy(
     modules: Mapping[str, str],
     *,
     dialect: str = "v1",
+    versions: Mapping[str, str] | None = None,
     is_strict: bool = False,
     input_schema: Mapping[str, Any] | None = None,
     data: Mapping[str, str] | None = None,
@@ -61,14 +62,15 @@ def check_policy(
 ) -> Report:
     """Check the modules of one policy, given by file name; `data` are its data files as text.
 
-    `dialect` is one of DIALECTS. `input_schema` is a JSON Schema of the input, by which references that it does not
-    have become errors. `ignored` are names of traps. A file with odd blanks is an error, and its traps are reported
-    all the same, as they would be with ordinary ones.
+    `dialect` is one of DIALECTS, `versions` those of single modules that differ, by name. `input_schema` is a JSON
+    Schema of the input, by which references that it does not have become errors. `ignored` are names of traps. A file
+    with odd blanks is an error, and its traps are reported all the same, as they would be with ordinary ones.
     """
     odd = {name: count for name, text in modules.items() if (count := normalise_spaces(text)[1])}
-    errors = _compile_errors(modules, dialect, input_schema, is_strict=is_strict)
+    languages = rego_dialects(modules, dialect, versions or {})
+    errors = _compile_errors(modules, dialect, languages, input_schema, is_strict=is_strict)
     errors = [*(_space_error(name, modules[name], count) for name, count in odd.items()), *_without(errors, odd)]
-    parsed = list(_parsed({name: normalise_spaces(text)[0] for name, text in modules.items()}, dialect))
+    parsed = list(_parsed({name: normalise_spaces(text)[0] for name, text in modules.items()}, languages))
     sight = see(parsed)
     found = [*fact_traps(sight), *request_traps(sight), *answer_traps(sight, parsed)]
     for name, text in (data or {}).items():
@@ -91,13 +93,23 @@ def rego_dialect(dialect: str) -> Dialect:
     return Dialect.V1 if dialect == "v1" else Dialect.V0
 
 
+def rego_dialects(modules: Iterable[str], dialect: str, versions: Mapping[str, str]) -> dict[str, Dialect]:
+    """The version of the language of each module, by name."""
+    return {name: rego_dialect(versions.get(name, dialect)) for name in modules}
+
+
 def _compile_errors(
-    modules: Mapping[str, str], dialect: str, input_schema: Mapping[str, Any] | None, *, is_strict: bool
+    modules: Mapping[str, str],
+    dialect: str,
+    languages: Mapping[str, Dialect],
+    input_schema: Mapping[str, Any] | None,
+    *,
+    is_strict: bool,
 ) -> list[RegoError]:
     try:
         compile_modules(
             modules,
-            dialect=rego_dialect(dialect),
+            dialect=languages,
             strict=is_strict,
             host_functions=host_functions(dialect),
             input_schema=input_schema,
@@ -124,10 +136,10 @@ def _space_error(name: str, text: str, count: int) -> RegoError:
     )
 
 
-def _parsed(modules: Mapping[str, str], dialect: str) -> Iterator[Module]:
+def _parsed(modules: Mapping[str, str], languages: Mapping[str, Dialect]) -> Iterator[Module]:
     """What can be parsed; the compiler tells of the rest."""
     for name, text in modules.items():
-        for version in (rego_dialect(dialect), Dialect.V0):
+        for version in (languages[name], Dialect.V0):
             try:
                 yield parse_module(name, text, str(version))
             except RegoErrors:
