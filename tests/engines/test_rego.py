@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.builders import NOW, SERVICE, incident, question, request, resource, responder, shift
-from watchkey.engines.rego import WITHHELD, Config, build, policy_hash
+from watchkey.engines.rego import WITHHELD, BundleOrigin, Config, build, policy_hash
 from watchkey.model.access import Outcome, Verdict
 from watchkey.model.errors import Malformed
 from watchkey.model.oncall import EndKind, Shift
@@ -227,3 +227,33 @@ def test_the_policy_learns_of_nobody_but_the_subject() -> None:
 def test_the_token_it_finds_is_not_one() -> None:
     assert cyral(CALL % f'data.policyparams.api_token == "{WITHHELD}"', document()).outcome is Outcome.YES
     assert SERVICE
+
+
+# --- out of a bundle -----------------------------------------------------------------------------------------------
+
+OLD = 'package watchkey\ndecision = {"allow": true} { input.privilege }'
+
+
+def bundled(**changes: Any) -> Config:
+    fields: dict[str, Any] = {"revision": "7", "declared": 7, "roots": ("watchkey",)}
+    return Config(modules={"b/p.rego": OLD}, versions={"b/p.rego": "v0"}, bundle=BundleOrigin(**(fields | changes)))
+
+
+def test_a_module_is_in_the_language_that_its_bundle_says() -> None:
+    assert judged(bundled(), document(shift())).outcome is Outcome.YES
+    with pytest.raises(Malformed, match=r"b/p\.rego:2"):
+        build(Config(modules={"b/p.rego": OLD}))
+
+
+def test_a_bundle_says_its_revision_and_what_it_owns() -> None:
+    assert build(bundled()).declared_revision == 7
+    text = "# METADATA\n# custom: {revision: 3}\npackage watchkey\n"
+    own = Config(modules={"p.rego": text}, bundle=BundleOrigin(revision="x", declared=None, roots=("",)))
+    assert build(own).declared_revision == 3
+    with pytest.raises(Malformed, match="package watchkey is outside the roots"):
+        build(bundled(roots=("watch", "watchkey/a")))
+
+
+def test_the_hash_tells_what_a_bundle_says() -> None:
+    others = [bundled(), bundled(revision="8"), bundled(roots=("",)), Config(modules={"b/p.rego": OLD})]
+    assert len({policy_hash(one) for one in others}) == 4

@@ -1,6 +1,8 @@
 """Bugs planted in the safe places, one at a time, and the ordinary test that sees each of them."""
 
 from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -9,7 +11,8 @@ from tests.fakes.scripted_http import answer
 from tests.flows import test_keep_roster, test_request_access, test_sync_roster
 from tests.model import test_oncall, test_secret
 from tests.properties.planting import Mutant
-from tests.rules import test_decide, test_evidence, test_identity, test_merkle, test_webhook
+from tests.rules import test_decide, test_evidence, test_identity, test_merkle, test_policy_bundle, test_webhook
+from tests.wiring import test_bundles
 from watchkey.model.access import Outcome, Reason
 
 ACCESS = "watchkey.flows.request_access:RequestAccess"
@@ -29,6 +32,18 @@ def truthy() -> None:
 
 def opa_says(given: bytes, outcome: Outcome) -> Callable[[], None]:
     return lambda: test_opa.test_anything_else_is_a_denial_with_its_own_reason(given, outcome, "")
+
+
+def not_signed() -> None:
+    try:
+        test_policy_bundle.test_no_file_may_be_added_or_taken_away()
+    except KeyError as error:  # what the planted bug runs into is not the refusal that is promised
+        raise AssertionError from error
+
+
+def older_bundle() -> None:
+    with TemporaryDirectory() as folder:
+        test_bundles.test_an_older_bundle_does_not_start_either(Path(folder))
 
 
 def odd_trees() -> None:
@@ -68,6 +83,25 @@ CAUGHT: tuple[tuple[Mutant, Callable[[], None]], ...] = (
             "PolicyAnswer(Outcome.YES)",
         ),
         opa_says(answer(body=b"{}"), Outcome.UNDEFINED),
+    ),
+    (
+        Mutant(
+            "an unsigned bundle is taken",
+            "watchkey.rules.policy_bundle:_verify",
+            "if signature is None:\n        raise",
+            "if signature is None:\n        return\n        raise",
+        ),
+        test_policy_bundle.test_where_a_signature_is_demanded_there_is_no_bundle_without,
+    ),
+    (
+        Mutant(
+            "an unsigned file is taken", "watchkey.rules.bundle:check_files", "if name not in expected:", "if False:"
+        ),
+        not_signed,
+    ),
+    (
+        Mutant("an older bundle is taken", "watchkey.flows.swap_policy:older", "declared < running", "False"),
+        older_bundle,
     ),
     (
         Mutant("a warning is passed over", "watchkey.engines.opa:_verdict_of", 'if "warning" in body', "if not body"),

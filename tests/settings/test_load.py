@@ -14,7 +14,16 @@ from watchkey.model.access import Caller, Link, Needs, Resource, StaleMode
 from watchkey.model.ids import CallerId, PersonId, ResourceId, SourceName, SubjectId
 from watchkey.model.oncall import Provenance, Scope, ScopeKind
 from watchkey.model.secret import Secret
-from watchkey.settings import ConfigError, RemoteOpa, Settings, Surroundings, find, load_settings, parse_settings
+from watchkey.settings import (
+    ConfigError,
+    RemoteOpa,
+    Settings,
+    Surroundings,
+    VerificationSettings,
+    find,
+    load_settings,
+    parse_settings,
+)
 
 SMALL = """\
 sources: {pd: {kind: roster_file, path: r.yaml}}
@@ -370,3 +379,20 @@ def test_settings_do_not_show_the_environment(tmp_path: Path) -> None:
     file = tmp_path / "watchkey.yaml"
     file.write_text(SMALL)
     assert "canary-env" not in repr(load_settings(file, environ={"T": "canary-env"}))
+
+
+def test_a_bundle_has_absolute_paths_and_what_verifies_it(tmp_path: Path) -> None:
+    for name in ("b.tar.gz", "pub.pem"):
+        (tmp_path / name).touch()
+    file = tmp_path / "watchkey.yaml"
+    file.write_text(
+        "policies:\n  own:\n    bundle: b.tar.gz\n    verification: {key_file: pub.pem, algorithm: ES256, keyid: k, "
+        "scope: write, exclude_files: ['*.md']}\n  least: {bundle: b.tar.gz}\n" + SMALL + "    policy: own\n"
+    )
+    policies = load_settings(file, environ={}).policies
+    assert (policies["own"].bundle, policies["own"].files) == (tmp_path / "b.tar.gz", ())
+    assert policies["own"].verification == VerificationSettings(
+        key_file=tmp_path / "pub.pem", algorithm="ES256", key_id="k", scope="write", exclude=("*.md",)
+    )
+    assert policies["least"].verification is None
+    assert policies["least"].entrypoint == "data.watchkey.decision"

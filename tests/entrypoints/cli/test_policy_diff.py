@@ -9,6 +9,7 @@ import pytest
 from tests.builders import CALLER, request
 from tests.entrypoints.cli.policy_house import run
 from tests.wiring.configured import configured, first_read
+from watchkey.rules.bundle import BundleFile, pack
 from watchkey.wiring import build
 
 DENIES_WRITING = """package watchkey
@@ -77,3 +78,10 @@ def test_a_roster_that_is_forgotten_is_told(folder: Path) -> None:
     assert result.exit_code == 3
     assert "3 not made again: a roster of local is not kept any more" in result.output
     assert run("diff", "default", "default", "--skip-lost", config=config).exit_code == 0
+
+
+def test_a_bundle_is_compared_like_files(folder: Path) -> None:
+    listed = [BundleFile(name="p.rego", body=DENIES_WRITING.encode())]
+    (folder / "b.tar.gz").write_bytes(pack(listed))
+    answer = json.loads(run("diff", "default", folder / "b.tar.gz", "--json", config=folder / "watchkey.yaml").output)
+    assert [one["kind"] for one in answer["differences"]] == ["loses"]

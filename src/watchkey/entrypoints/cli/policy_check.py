@@ -100,7 +100,7 @@ def check(  # noqa: PLR0913 -- one argument an option
 
 def _report(policy: PolicyFiles, ignored: Sequence[str], *, is_strict: bool, has_schema: bool) -> Report:
     is_ours = has_schema and policy.dialect != "cyral"  # Cyral's input is another document
-    return check_policy(
+    report = check_policy(
         policy.modules,
         dialect=policy.dialect,
         versions=policy.versions,
@@ -109,6 +109,10 @@ def _report(policy: PolicyFiles, ignored: Sequence[str], *, is_strict: bool, has
         data=policy.data_texts,
         ignored=ignored,
     )
+    if not report.errors and policy.settings is not None and policy.settings.bundle is not None:
+        # What only the whole bundle can tell: a package outside its roots.
+        wiring.policy_engine(policy.settings, is_verified=policy.is_verified)
+    return report
 
 
 def input_schema() -> Mapping[str, Any]:
