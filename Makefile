@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 TESTS ?= tests
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check lint types contracts fix conformance bench lock clean
+.PHONY: help setup demo test check lint types contracts fix conformance fuzz bench lock clean
 
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z%-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -59,6 +59,9 @@ fix: $(VENV)/.dev ## Format and mend what ruff can
 
 conformance: $(VENV)/.dev ## OPA's own cases against the embedded engine (OPA_CASES names others)
 	@$(BIN)/python -m tests.rego.conformance
+
+fuzz: $(VENV)/.dev ## Random policies, this engine against a real opa on PATH (CASES=20000)
+	@WATCHKEY_FUZZ_CASES=$(or $(CASES),20000) $(BIN)/python -m pytest -q -rs tests/rego/test_differential.py
 
 bench: ## List the benchmarks
 	@for f in benchmarks/bench_*.py; do n=$${f##*/bench_}; n=$${n%.py}; printf '  make bench-%-10s %s\n' "$$n" "$$(sed -n '1s/^"""//; 1s/"""$$//; 1p' $$f)"; done

@@ -14,6 +14,9 @@ from watchkey.rego.types import (
     NULL,
     NUMBER,
     STRING,
+    Array,
+    Mapping,
+    SetOf,
     any_of,
     array_of,
     object_of,
@@ -21,7 +24,17 @@ from watchkey.rego.types import (
     set_of,
     tuple_of,
 )
-from watchkey.rego.typing import compatible, from_schema, keys_of, limited, selected, type_of, union, values_of
+from watchkey.rego.typing import (
+    compatible,
+    from_schema,
+    has_empty_set,
+    keys_of,
+    limited,
+    selected,
+    type_of,
+    union,
+    values_of,
+)
 from watchkey.rego.values import TRUE, Object, Set
 
 
@@ -114,3 +127,14 @@ def test_schemas(schema: Any, wanted: Any) -> None:
 def test_open_objects_stay_open() -> None:
     schema = {"type": "object", "properties": {"a": {"type": "string"}}, "additionalProperties": True}
     assert selected(from_schema(schema), "z") == ANY
+
+
+def test_arrays_of_elements_that_differ_have_nothing_in_common() -> None:
+    assert not compatible(Array((), STRING), Array((), NUMBER))
+    assert compatible(Array((), STRING), Array(()))
+
+
+def test_an_empty_set_is_found_wherever_it_stands() -> None:
+    assert has_empty_set(Array((NUMBER,), SetOf(None)))
+    assert has_empty_set(union([NUMBER, Mapping((("a", SetOf(SetOf(None))),))]))
+    assert not has_empty_set(SetOf(STRING))

@@ -33,7 +33,17 @@ from watchkey.rego.resolve import ROOTS, TYPE_ERROR, Branch, ResolvedRule, dotte
 from watchkey.rego.source import Source
 from watchkey.rego.types import ANY, BOOLEAN, STRING, Anything, Mapping, SetOf, Type, array_of, object_of
 from watchkey.rego.types import Array as ArrayType
-from watchkey.rego.typing import compatible, keys_of, limited, object_type, selected, type_of, union, values_of
+from watchkey.rego.typing import (
+    compatible,
+    has_empty_set,
+    keys_of,
+    limited,
+    object_type,
+    selected,
+    type_of,
+    union,
+    values_of,
+)
 
 _COMPARED: Final = frozenset({"eq", "equal"})
 
@@ -63,7 +73,8 @@ class TypeChecker:
             body = BodyTypes(self, rule.source)
             kinds.append(limited(body.rule(rule)))
             self.errors.extend(body.errors)
-        whole = union(kinds)
+        # OPA forgets the type of a rule in which the empty set is written, and so accepts more than elsewhere.
+        whole = ANY if any(has_empty_set(kind) for kind in kinds) else union(kinds)
         if any(rule.dynamic for rule in node.rules):
             whole = object_of(ANY, ANY) if node.children else whole
         if node.function:

@@ -69,6 +69,17 @@ def union(options: list[Type]) -> Type:
     return ANY if isinstance(merged, Union) and len(merged.of) > MAX_OPTIONS else merged
 
 
+def has_empty_set(kind: Type | None) -> bool:
+    """Whether a type is, or holds, that of the empty set, of whose elements nothing is known."""
+    if isinstance(kind, SetOf):
+        return kind.of is None or has_empty_set(kind.of)
+    if isinstance(kind, Array):
+        return any(has_empty_set(each) for each in (*kind.fixed, kind.rest))
+    if isinstance(kind, Mapping):
+        return any(has_empty_set(each) for each in (*[each for _, each in kind.fields], kind.key, kind.value))
+    return isinstance(kind, Union) and any(has_empty_set(each) for each in kind.of)
+
+
 def limited(kind: Type, depth: int = 0) -> Type:  # noqa: PLR0911 - one return for each kind of type
     """The type with what is nested very deep forgotten, so that types of long chains of rules stay small."""
     if depth >= MAX_DEPTH:
@@ -119,7 +130,7 @@ def _arrays(left: Array, right: Array) -> bool:
         other = left.fixed[index] if index < len(left.fixed) else left.rest
         if not compatible(kind, other):
             return False
-    return True
+    return compatible(left.rest, right.rest)
 
 
 def _objects(left: Mapping, right: Mapping) -> bool:
