@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -237,6 +238,47 @@ def test_an_unplanned_end_comes_with_the_roster_that_says_so() -> None:
     play(story)
 
 
+def test_a_swap_that_is_told_of_ends_sessions_without_waiting_for_the_next_look() -> None:
+    scene = Scene()
+
+    async def run() -> None:  # nobody looks: `run` is not running
+        scene.watch.allow(ALICE, "read", "write")
+        lease = (await scene.admitted()).lease
+        scene.watch.take(ALICE)
+        scene.guard.roster_changed()
+        await asyncio.sleep(0.05)
+        assert scene.door.ended == [(lease.id, scene.watch.sentence)]
+        await asyncio.gather(*scene.guard._tasks)
+
+    asyncio.run(run())
+
+
+def test_a_swap_during_a_look_is_looked_at_when_that_look_is_done() -> None:
+    scene = Scene()
+
+    async def run() -> None:
+        scene.watch.allow(ALICE, "read")
+        lease = (await scene.admitted(privileges=("read",))).lease
+        allowed, go_on = scene.watch.decide, asyncio.Event()
+
+        async def slowly(request: Any, caller: Any) -> Any:
+            decision = await allowed(request, caller)  # on the old roster
+            await go_on.wait()
+            return decision
+
+        scene.guard._deciding = replace(scene.guard._deciding, decide=slowly)
+        scene.guard.roster_changed()
+        await asyncio.sleep(0.01)
+        scene.watch.take(ALICE)
+        scene.guard.roster_changed()
+        go_on.set()
+        await asyncio.sleep(0.05)
+        assert scene.door.ended == [(lease.id, scene.watch.sentence)]
+        await asyncio.gather(*scene.guard._tasks)
+
+    asyncio.run(run())
+
+
 def test_losing_one_of_two_privileges_ends_the_session() -> None:
     async def story(scene: Scene) -> None:
         scene.watch.allow(ALICE, "read", "write")
@@ -443,7 +485,9 @@ def test_an_orderly_end_takes_everything_back_and_lets_nobody_in() -> None:
         await scene.admitted()
         await scene.guard.close()
         assert scene.target.leases == {}
-        assert isinstance(await scene.enter(), TurnedAway)
+        turned_away = await scene.enter()
+        assert isinstance(turned_away, TurnedAway)
+        assert turned_away.reason == "going_down"
 
     assert "going down" in play(story).door.ended[0][1]
 

@@ -5,7 +5,7 @@ import itertools
 import secrets
 import threading
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -85,7 +85,7 @@ class LiveHouse:
     def __init__(
         self, server: PostgresServer, folder: Path, *, tls: tuple[Path, Path] | None = None,
         trace: Trace = Trace.STATEMENTS, rules: GuardRules | None = None,
-        port: int = 0, **target: Any,
+        port: int = 0, gateway: Mapping[str, Any] | None = None, **target: Any,
     ) -> None:  # fmt: skip
         self._server = server
         self.folder = folder
@@ -94,6 +94,7 @@ class LiveHouse:
         self.port = port
         self._rules = rules or GuardRules(linger=timedelta(seconds=2))
         self._target_changes = target
+        self._gateway_changes = dict(gateway or {})
         self.clock = RealClock()
         self.watch = ScriptedWatch(self.clock)
         self.audit = MemoryAudit()
@@ -161,6 +162,7 @@ class LiveHouse:
                 databases={"orders": Database(resource=ORDERS, trace=self._trace)},
                 tls=server_tls(*self._tls) if self._tls else None,
                 statements=LogRules(path=self.folder / "statements.jsonl"),
+                **self._gateway_changes,
             ),
             guard=self.guard,
             tokens=self.tokens,

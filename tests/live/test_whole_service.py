@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from pathlib import Path
 
@@ -89,8 +89,9 @@ def serving(folder: Path) -> Iterator[Mapping[str, str]]:
             assert line, "it ended before it was ready"
             first, _, last = line.rpartition(" on ")
             found[first or last] = last.removeprefix("postgresql://")
-        yield found
-        process.send_signal(signal.SIGTERM)
+        yield {**found, "pid": str(process.pid)}
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 0
     finally:
         if process.poll() is None:
@@ -99,7 +100,7 @@ def serving(folder: Path) -> Iterator[Mapping[str, str]]:
 
 
 def test_a_watch_from_login_to_handoff(server: PostgresServer, tmp_path: Path) -> None:
-    token = configure(tmp_path, server, handoff_in=8)
+    token = configure(tmp_path, server, handoff_in=15)
     with serving(tmp_path) as where:
         caller = {"WATCHKEY_TOKEN": token, "WATCHKEY_SERVER": where["listening"], "WATCHKEY_GATEWAY": where["gateway"]}
         login = watchkey(tmp_path, "login", "alice", "--json", **caller)
@@ -144,6 +145,34 @@ def test_a_watch_from_login_to_handoff(server: PostgresServer, tmp_path: Path) -
     assert until(lambda: accounts(server) == "")
     assert watchkey(tmp_path, "audit", "verify").returncode == 0
     assert "from the watch" in (tmp_path / "statements.jsonl").read_text()
+
+
+def test_the_first_sigterm_lets_sessions_end_and_the_second_ends_them(server: PostgresServer, tmp_path: Path) -> None:
+    token = configure(tmp_path, server, handoff_in=600)
+    with ExitStack() as stack:
+        where = stack.enter_context(serving(tmp_path))
+        caller = {"WATCHKEY_TOKEN": token, "WATCHKEY_SERVER": where["listening"]}
+        login = json.loads(watchkey(tmp_path, "login", "alice", "--json", **caller).stdout)
+        host, _, port = where["gateway"].rpartition(":")
+        dsn = f"host={host} port={port} dbname=orders user=alice password={login['token']}"
+        db = stack.enter_context(psycopg.connect(dsn, autocommit=True))
+        os.kill(int(where["pid"]), signal.SIGTERM)
+        assert until(lambda: "going down and takes no new sessions" in connecting(dsn))
+        assert db.execute("SELECT 1").fetchone() == (1,)
+        os.kill(int(where["pid"]), signal.SIGTERM)
+        with pytest.raises(psycopg.OperationalError, match="the gateway is going down"):
+            db.execute("SELECT pg_sleep(20)")
+        os.waitid(os.P_PID, int(where["pid"]), os.WEXITED | os.WNOWAIT)  # a third signal would kill it
+    assert accounts(server) == ""
+
+
+def connecting(dsn: str) -> str:
+    """What keeps us out."""
+    try:
+        psycopg.connect(dsn).close()
+    except psycopg.OperationalError as error:
+        return str(error)
+    return ""
 
 
 @pytest.mark.every_server

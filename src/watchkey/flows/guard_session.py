@@ -25,6 +25,8 @@ log = logging.getLogger("watchkey.guard_session")
 TAKE_BACK_MAX: Final = 60.0
 """Seconds between two tries to take an account back, at most; the tries themselves never end."""
 
+GOING_DOWN: Final = "this gateway is going down and takes no new sessions; connect again in a moment"
+
 CLOSE_MAX: Final = 10.0
 """Seconds that an orderly end waits for accounts to be taken back."""
 
@@ -176,11 +178,9 @@ class GuardSessions:
 
     async def admit(self, entry: Entry) -> Admitted | TurnedAway:
         """Decide, make the lease true on the target, record it, and only then let in. Counts one session on success."""
-        if entry.resource not in self._protected:
-            return TurnedAway(sentence="there is no such database here", reason=Reason.UNKNOWN_RESOURCE)
-        full = self._is_full(entry)
-        if full:
-            return TurnedAway(sentence=full, reason="too_many_sessions", is_fault=True)
+        no_place = self._no_place(entry)
+        if no_place is not None:
+            return no_place
         wanted = entry.privileges or self._protected[entry.resource].privileges
         key = (entry.subject.id, entry.resource, wanted)
         async with self._locks.setdefault(key, asyncio.Lock()):
@@ -216,8 +216,9 @@ class GuardSessions:
         return True
 
     def roster_changed(self) -> None:
-        """Look at every lease again, soon. Calling it for nothing is fine."""
+        """Look at every lease again, now or as soon as the look under way is done. Calling it for nothing is fine."""
         self._recheck_all = True
+        self._start_checks(self._clock.now())
 
     @property
     def held(self) -> tuple[Held, ...]:
@@ -414,6 +415,12 @@ class GuardSessions:
         self._recheck_all = False
         if due:
             self._checking = asyncio.create_task(self._check_all(due))
+            self._checking.add_done_callback(self._checked)
+
+    def _checked(self, task: "asyncio.Task[None]") -> None:
+        # a roster that came while the last one was looked at; its answers may have been given before it
+        if self._recheck_all and not task.cancelled():
+            self._start_checks(self._clock.now())
 
     async def _check_all(self, due: Sequence[Held]) -> None:
         lost: list[tuple[Held, str]] = []
@@ -505,9 +512,15 @@ class GuardSessions:
                 wait = min(wait, (held.lease.ends_at - now).total_seconds(), held.ends_tick - tick)
         return max(0.0, wait)
 
-    def _is_full(self, entry: Entry) -> str:
+    def _no_place(self, entry: Entry) -> TurnedAway | None:
+        if entry.resource not in self._protected:
+            return TurnedAway(sentence="there is no such database here", reason=Reason.UNKNOWN_RESOURCE)
         if self.is_draining:
-            return "this gateway is going down; connect again in a moment"
+            return TurnedAway(sentence=GOING_DOWN, reason="going_down", is_fault=True)
+        full = self._is_full(entry)
+        return TurnedAway(sentence=full, reason="too_many_sessions", is_fault=True) if full else None
+
+    def _is_full(self, entry: Entry) -> str:
         total = sum(held.sessions for held in self._held.values())
         mine = [held.sessions for held in self._held.values() if held.lease.subject == entry.subject.id]
         if sum(mine) >= self._rules.sessions_per_person_max:

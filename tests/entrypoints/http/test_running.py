@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import http.client
 import os
 import resource
 import signal
@@ -9,6 +10,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 from types import TracebackType
 from typing import Self
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -65,6 +67,63 @@ def test_a_signal_ends_it_in_order_and_the_sources_stop_last(number: signal.Sign
         "left",
     ]
     assert signal.getsignal(number) in {signal.SIG_DFL, signal.default_int_handler}
+
+
+def test_the_first_signal_drains_and_the_second_ends_it_in_order() -> None:
+    steps: list[str] = []
+    health: list[tuple[int, bytes]] = []
+    where: list[str] = []
+
+    def say(line: str) -> None:
+        steps.append(line.partition(" http")[0])
+        if line.startswith("listening"):
+            where.append(line.removeprefix("listening on "))
+        if line == "ready":
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    async def drain() -> None:
+        health.extend([await asyncio.to_thread(_get, f"{where[0]}/{path}") for path in ("health", "ready")])
+        steps.append("draining")
+        os.kill(os.getpid(), signal.SIGTERM)
+        await asyncio.Event().wait()  # somebody stays for ever
+
+    run(serve(House(), Around(steps), Listener(port=0), Limits(), say, drain=drain))
+    assert steps[-4:] == [
+        "draining: no new sessions, the present ones may end; a second signal ends them now",
+        "draining",
+        "stopping: the requests under way are answered",
+        "left",
+    ]
+    assert health == [(200, b'{"status":"draining"}'), (503, b'{"ready":false,"reasons":["going down"]}')]
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+@pytest.mark.parametrize("failure", [None, OSError("no")])
+def test_the_end_of_draining_is_the_end_even_when_it_fails(failure: OSError | None) -> None:
+    steps: list[str] = []
+
+    def say(line: str) -> None:
+        if line == "ready":
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    async def drain() -> None:
+        steps.append("drained")
+        if failure is not None:
+            raise failure
+
+    run(serve(House(), Around(steps), Listener(port=0), Limits(), say, drain=drain))
+    assert steps == ["entered", "drained", "left"]
+
+
+def _get(url: str) -> tuple[int, bytes]:
+    parts = urlsplit(url)
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=10)
+    connection.request("GET", parts.path)
+    response = connection.getresponse()
+    try:
+        return response.status, response.read()
+    finally:
+        connection.close()
 
 
 def test_an_unsafe_listener_is_refused_before_anything_starts() -> None:

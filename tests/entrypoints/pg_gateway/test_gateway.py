@@ -2,9 +2,12 @@
 
 import asyncio
 import select
+import threading
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
+import asyncpg
 import psycopg
 import pytest
 
@@ -47,11 +50,39 @@ def test_draining_refuses_new_ones_and_waits_for_the_old(open_house: Callable[..
     with psycopg.connect(dsn, autocommit=True) as db:
         draining = asyncio.run_coroutine_threadsafe(house.gateway.drain(), house._loop)
         house.call(asyncio.sleep(0.3))
-        with pytest.raises(psycopg.OperationalError, match="refused"):
+        with pytest.raises(asyncpg.CannotConnectNowError, match="this gateway is going down"):
+            asyncio.run(
+                asyncpg.connect(
+                    user="alice",
+                    database="orders",
+                    password=house.token(ALICE),
+                    host=house.host,
+                    port=house.port,
+                    ssl=False,
+                )
+            )
+        with pytest.raises(psycopg.OperationalError, match="this gateway is going down and takes no new sessions"):
             psycopg.connect(dsn)
+        assert [view.subject for view in house.gateway.sessions()] == [ALICE]
+        timer = threading.Timer(0.4, db.cancel_safe)
+        timer.start()
+        with pytest.raises(psycopg.errors.QueryCanceled):
+            db.execute("SELECT pg_sleep(9)")
+        timer.join()
         assert db.execute("SELECT 1").fetchone() == (1,)
         assert not draining.done()
     draining.result(10)
+
+
+def test_draining_has_an_end_and_says_when(open_house: Callable[..., LiveHouse]) -> None:
+    house = open_house(gateway={"drain_max": timedelta(seconds=0.5)})
+    house.watch.allow(ALICE, "read")
+    with psycopg.connect(house.dsn(ALICE), autocommit=True) as db:
+        told: list[str] = []
+        db.add_notice_handler(lambda notice: told.append(notice.message_primary or ""))
+        house.call(house.gateway.drain())
+        assert db.execute("SELECT 1").fetchone() == (1,)
+        assert "this gateway is going down; your session ends at" in told[0]
 
 
 def test_under_pressure_clients_are_held_and_let_go(open_house: Callable[..., LiveHouse]) -> None:

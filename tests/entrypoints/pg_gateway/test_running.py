@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -20,14 +20,22 @@ from watchkey.entrypoints.pg_gateway.config import DatabaseSection, GatewaySecti
 from watchkey.entrypoints.pg_gateway.running import Gateways
 from watchkey.flows.request_access import Directory, RequestAccess
 from watchkey.model.errors import Refused
-from watchkey.model.ids import ResourceId, SubjectId
+from watchkey.model.ids import ResourceId, SourceName, SubjectId
 from watchkey.ports import HeldRoster, Target
+from watchkey.rules.roster import RosterChange
 from watchkey.simulator.postgres_server import PostgresServer
 from watchkey.stores.memory import MemoryRosters
 from watchkey.targets.postgres import PostgresTarget
 
 __all__ = ["server"]
 CLOCK = RealClock()
+
+
+class Sync:
+    """Tells nobody by itself."""
+
+    def __init__(self) -> None:
+        self.listeners: list[Callable[[SourceName, RosterChange], None]] = []
 
 
 class Service:
@@ -38,6 +46,7 @@ class Service:
         self.clock, self.audit, self.resources = CLOCK, MemoryAudit(), {ORDERS: resource()}
         roster = index(shift(starts_at=now - timedelta(hours=1), ends_at=now + timedelta(seconds=3)), taken_at=now)
         self.rosters = MemoryRosters({SOURCE: HeldRoster(index=roster, revision=1, read_at=CLOCK.monotonic())})
+        self.sync = Sync()
         self.request_access = RequestAccess(
             clock=CLOCK, rosters=self.rosters, engines={"default": ScriptedEngine()}, audit=self.audit,
             directory=Directory(resources=self.resources, links=links()), zone=now.tzinfo,  # type: ignore[arg-type]  aware
@@ -141,6 +150,45 @@ def test_a_new_roster_ends_what_lost_its_ground_and_keeps_the_rest(running: Runn
         assert running.call(end())
         with pytest.raises(psycopg.OperationalError, match="ended by carol"):
             bob.execute("SELECT 1")
+
+
+def test_the_swap_itself_ends_what_it_took_and_not_the_next_look(running: Running) -> None:
+    now = CLOCK.now()
+    hour = timedelta(hours=1)
+
+    async def hold(**times: Any) -> None:
+        roster = index(shift("PALICE", starts_at=now - hour, **times), taken_at=now)
+        running.service.rosters.swap(roster, read_at=CLOCK.monotonic())
+
+    async def swap_and_tell() -> None:
+        watching = running.gateways.gateways[0]._guarding
+        assert watching is not None
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
+        await hold(ends_at=now)
+        for listener in running.service.sync.listeners:
+            listener(SOURCE, RosterChange())
+
+    running.call(hold(ends_at=now + hour))
+    with psycopg.connect(running.dsn("alice"), autocommit=True) as alice:
+        running.call(swap_and_tell())
+        with pytest.raises(psycopg.OperationalError):
+            alice.execute("SELECT pg_sleep(5)")
+
+
+def test_all_gateways_drain_and_forget_the_roster_at_the_end(server: PostgresServer, tmp_path: Path) -> None:
+    made = Running(server, tmp_path)
+    try:
+        with psycopg.connect(made.dsn("alice"), autocommit=True):
+            draining = asyncio.run_coroutine_threadsafe(made.gateways.drain(), made.loop)
+            with pytest.raises(psycopg.OperationalError, match="going down"):
+                psycopg.connect(made.dsn("alice"))
+            assert not draining.done()
+        draining.result(10)
+        assert len(made.service.sync.listeners) == 1
+    finally:
+        made.close()
+    assert made.service.sync.listeners == []
 
 
 def test_what_an_earlier_life_left_is_closed_at_the_start(server: PostgresServer, tmp_path: Path) -> None:

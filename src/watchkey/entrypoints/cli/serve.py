@@ -32,6 +32,9 @@ from watchkey.settings import Settings, find, load_settings
 def serve(globals_: Globals, *, port: int | None) -> None:
     """Answer over HTTP until SIGTERM or Ctrl-C. A policy's changed files are taken over; SIGHUP looks at them at once.
 
+    With a gateway, the first SIGTERM refuses new sessions and lets the present ones end, within `drain_max`; a second
+    one ends them at once.
+
     Progress goes to standard output, events as JSON lines to standard error. Exit code 0 after an orderly end, 2 for a
     configuration that cannot be served, 3 when something it needs is not to be had (the port, the audit log).
     """
@@ -71,7 +74,7 @@ async def _serve(settings: Settings, listener: Listener, limits: Limits) -> None
                 _say(f"gateway on {address}")
             yield
 
-    await serve_http(service, both(), listener, limits, _say, routes(gateways, limits))
+    await serve_http(service, both(), listener, limits, _say, routes(gateways, limits), gateways.drain)
 
 
 def listener_of(settings: Settings, port: int | None) -> Listener:

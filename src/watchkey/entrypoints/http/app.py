@@ -92,6 +92,8 @@ class App:
         self.limits = limits or Limits()
         self.id_prefix = f"{secrets.token_hex(4)}-"
         self.metrics = Metrics(service)
+        self.is_draining = False
+        """For whoever watches over the service; decisions go on until the end."""
         self._service = service
         questions = Questions(service.request_access, service.clock, self.limits, self.metrics)
         routes = (
@@ -99,7 +101,7 @@ class App:
             *opa.routes(questions, self.limits),
             *webhooks.routes(service, self.limits, self.metrics),
             *svix_webhooks.routes(service, self.limits, self.metrics),
-            *health.routes(service, self.metrics, self.limits),
+            *health.routes(service, self.metrics, self.limits, lambda: self.is_draining),
             *openapi.routes(self.limits),
             *more,
         )

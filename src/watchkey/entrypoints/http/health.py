@@ -1,7 +1,7 @@
 """Alive, ready, and the figures for Prometheus."""
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from typing import Literal, Protocol
 
 import msgspec
 
@@ -14,9 +14,9 @@ from watchkey.ports import RosterStore
 
 
 class HealthAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """The process answers."""
+    """The process answers. `draining`: it is going down, takes no new sessions and lets the present ones end."""
 
-    status: str = "alive"
+    status: Literal["alive", "draining"] = "alive"
 
 
 class ReadyAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,7 +46,7 @@ def missing(service: Readied) -> tuple[str, ...]:
     return tuple(f"no complete roster of {name} yet" for name in service.source_names if name not in held)
 
 
-def routes(service: Readied, metrics: Metrics, limits: Limits) -> tuple[Route, ...]:
+def routes(service: Readied, metrics: Metrics, limits: Limits, is_draining: Callable[[], bool]) -> tuple[Route, ...]:
     """The routes for whoever watches over the service.
 
     The figures count decisions by reason, so an untrusted caller could read its own reason off them: they are for
@@ -55,11 +55,12 @@ def routes(service: Readied, metrics: Metrics, limits: Limits) -> tuple[Route, .
 
     async def health(request: Request, caller: Caller | None) -> Response:
         del request, caller
-        return Response(status=200, body=msgspec.json.encode(HealthAnswer()))
+        answer = HealthAnswer(status="draining" if is_draining() else "alive")
+        return Response(status=200, body=msgspec.json.encode(answer))
 
     async def ready(request: Request, caller: Caller | None) -> Response:
         del request, caller
-        reasons = missing(service)
+        reasons = (*(("going down",) if is_draining() else ()), *missing(service))
         body = msgspec.json.encode(ReadyAnswer(ready=not reasons, reasons=reasons))
         return Response(status=503 if reasons else 200, body=body)
 

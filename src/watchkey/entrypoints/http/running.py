@@ -6,7 +6,7 @@ import gc
 import logging
 import resource
 import signal
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Final, TypeVar
 
@@ -41,15 +41,18 @@ async def serve(
     limits: Limits,
     say: Say,
     more: Sequence[Route] = (),
+    drain: Callable[[], Awaitable[None]] | None = None,
 ) -> None:
     """Serve until SIGTERM or SIGINT, then let the requests under way end. A second signal ends it at once.
 
+    With `drain` the first signal starts it, decisions go on meanwhile, and its end or a second signal stops the
+    service in order; then a third ends it at once.
     `around` is entered before the first request and left after the last: it starts and stops the reading of sources.
     Raises `Refused` for a listener that is unsafe or cannot be had.
     """
     listener.refuse_unsafe()
     _allow_files(limits.connections_max + _SPARE_FILES)
-    async with around, _stopping_on_signals() as stop:
+    async with around, _stopping_on_signals(1 if drain is None else 2) as signals:
         app = App(service, limits, more)
         server = HttpServer(app, service.clock)
         app.metrics.connections = server.connections
@@ -58,7 +61,11 @@ async def serve(
                 log.info("http.listening", extra={"address": url})
                 say(f"listening on {url}")
             progress = asyncio.get_running_loop().create_task(_begin(service, say))
-            await stop.wait()
+            await signals[0].wait()
+            if drain is not None:
+                app.is_draining = True
+                say("draining: no new sessions, the present ones may end; a second signal ends them now")
+                await _until_drained(drain, signals[1])
             progress.cancel()
             log.info("http.stopping", extra={"count": len(server.connections.open)})
             say("stopping: the requests under way are answered")
@@ -101,20 +108,33 @@ async def tell_first_reads(service: Service, say: Say) -> None:
     say("ready")
 
 
+async def _until_drained(drain: Callable[[], Awaitable[None]], hurry: asyncio.Event) -> None:
+    draining, hurrying = asyncio.ensure_future(drain()), asyncio.ensure_future(hurry.wait())
+    await asyncio.wait({draining, hurrying}, return_when=asyncio.FIRST_COMPLETED)
+    for task in (draining, hurrying):
+        task.cancel()
+    (failure, _) = await asyncio.gather(draining, hurrying, return_exceptions=True)
+    if isinstance(failure, Exception):
+        log.error("drain.failed", extra={"error": repr(failure)})
+
+
 @contextlib.asynccontextmanager
-async def _stopping_on_signals() -> AsyncIterator[asyncio.Event]:
-    loop, stop = asyncio.get_running_loop(), asyncio.Event()
+async def _stopping_on_signals(count: int) -> AsyncIterator[Sequence[asyncio.Event]]:
+    """Events for so many signals, in their order; the next one finds the system's own handling."""
+    loop = asyncio.get_running_loop()
+    events = tuple(asyncio.Event() for _ in range(count))
     signals = (signal.SIGTERM, signal.SIGINT)
 
     def end() -> None:
-        stop.set()
-        for each in signals:
-            loop.remove_signal_handler(each)
+        next(event for event in events if not event.is_set()).set()
+        if events[-1].is_set():
+            for each in signals:
+                loop.remove_signal_handler(each)
 
     for each in signals:
         loop.add_signal_handler(each, end)
     try:
-        yield stop
+        yield events
     finally:
         for each in signals:
             loop.remove_signal_handler(each)

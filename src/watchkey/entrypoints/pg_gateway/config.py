@@ -60,6 +60,13 @@ class GatewaySection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     sessions_per_person_max: Annotated[int, Meta(ge=1)] = 20
     sessions_max: Annotated[int, Meta(ge=1)] = 2000
     reserve: Annotated[int, Meta(ge=0, description="The last so many places are for people who are in already.")] = 50
+    drain_max: Annotated[
+        timedelta,
+        Meta(
+            description="How long sessions may go on after the first SIGTERM; new ones are refused meanwhile. Keep it "
+            "15 s below the time after which the process manager kills."
+        ),
+    ] = timedelta(seconds=20)
     deny_hint: Annotated[str, Meta(description="The HINT of a denial: how to ask.")] = (
         "Ask whoever is on call, or have an incident opened and join it."
     )

@@ -37,6 +37,10 @@ FLUSH_MAX: Final = 1.0
 """Seconds that a client may take to read its last bytes before it is cut off."""
 
 
+_CODES: Final = {"going_down": "57P03"}
+"""SQLSTATEs of single reasons. `cannot_connect_now` has libpq try the next host of its list."""
+
+
 class House(Protocol):
     """What a connection asks of its gateway."""
 
@@ -292,7 +296,7 @@ class Connection:
                 self.feed(
                     ev.Denied(
                         sentence=sentence,
-                        code="53300" if is_fault else "28000",
+                        code=_CODES.get(reason, "53300" if is_fault else "28000"),
                         detail=f"reason: {reason}",
                         hint=self._house.session_rules.deny_hint,
                     )

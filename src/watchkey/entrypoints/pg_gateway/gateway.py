@@ -8,7 +8,7 @@ import socket
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
@@ -37,6 +37,8 @@ GREETINGS_MAX: Final = 256
 
 CLOSE_MAX: Final = 10.0
 """Seconds that an orderly end waits for the last records."""
+DRAIN_LOOK: Final = 0.1
+"""Seconds between two looks at whether the last session has left."""
 CUT_AFTER: Final = 0.01
 CUT_GROUP: Final = 50
 """Servers are dropped so many at a time, so many seconds apart; the target's own `shut` ends them besides."""
@@ -71,6 +73,8 @@ class GatewayRules:
     """None is accepted on loopback only."""
     statements: LogRules = field(default_factory=lambda: LogRules(path=Path("statements.jsonl")))
     deny_hint: str = "Ask whoever is on call, or have an incident opened and join it."
+    drain_max: timedelta = timedelta(seconds=20)
+    """How long sessions may go on after the first SIGTERM."""
     reuse_port: bool = False
     """Several processes may listen on one port."""
 
@@ -141,11 +145,19 @@ class Gateway:
         self._accepting = asyncio.create_task(self._accept(self._listener))
 
     async def drain(self) -> None:
-        """Take no new sessions; return when the last one has left or was ended."""
+        """Take no new sessions; return when the last one has left or was ended, or when `drain_max` is over.
+
+        It goes on listening: who comes is told why not, and who is in can still cancel a statement.
+        """
         self._guard.is_draining = True
-        await self._stop_listening()
-        while self._by_lease:
-            await self._clock.sleep(0.2)
+        give_up = self._clock.monotonic() + self._rules.drain_max.total_seconds()
+        log.info("gateway.draining", extra={"address": self.address, "count": len(self._connections)})
+        if self._rules.drain_max:
+            latest = f"{self._clock.now() + self._rules.drain_max:%H:%M:%S} UTC"
+            for connection in self._connections:
+                connection.warn(f"this gateway is going down; your session ends at {latest} at the latest")
+        while self._by_lease and self._clock.monotonic() < give_up:
+            await self._clock.sleep(min(DRAIN_LOOK, max(0.0, give_up - self._clock.monotonic())))
 
     async def close(self) -> None:
         """End everything: sessions, leases, accounts, and write the last lines of the trace."""
@@ -154,9 +166,8 @@ class Gateway:
         if self._guarding is not None:
             self._guarding.cancel()
             await asyncio.gather(self._guarding, return_exceptions=True)
-        for connections in list(self._by_lease.values()):
-            for connection in list(connections):
-                connection.end("the gateway is going down")
+        for connection in self._connections:
+            connection.end("the gateway is going down")
         give_up = self._clock.monotonic() + CLOSE_MAX
         while self._tasks and self._clock.monotonic() < give_up:  # a task may leave another behind
             await asyncio.wait(self._tasks, timeout=CLOSE_MAX)
@@ -347,10 +358,13 @@ class Gateway:
 
     # --- small -------------------------------------------------------------------------------------------------------
 
+    @property
+    def _connections(self) -> list[Connection]:
+        return [connection for connections in self._by_lease.values() for connection in connections]
+
     def _hold_all(self, is_held: bool) -> None:  # noqa: FBT001  a switch, and nothing else
-        for connections in self._by_lease.values():
-            for connection in connections:
-                connection.hold(is_held)
+        for connection in self._connections:
+            connection.hold(is_held)
 
     async def _note_end(self, connection: Connection, why: str) -> None:
         running = connection.running

@@ -4,7 +4,7 @@ import asyncio
 import gc
 import logging
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import asdict
 from datetime import timedelta
@@ -19,14 +19,21 @@ from watchkey.flows.login_tokens import TTL_DEFAULT, IssuedToken, LoginTokens
 from watchkey.flows.request_access import RequestAccess
 from watchkey.model.access import AccessRequest, Caller, Decision, Resource, Subject
 from watchkey.model.errors import PortError, Refused
-from watchkey.model.ids import CallerId, ResourceId, SubjectId
+from watchkey.model.ids import CallerId, ResourceId, SourceName, SubjectId
 from watchkey.model.lease import LeaseState
 from watchkey.ports import AuditLog, Clock, RosterStore, Target
+from watchkey.rules.roster import RosterChange
 
 log = logging.getLogger("watchkey.pg_gateway")
 
 CALLER: Final = Caller(id=CallerId("pg-gateway"), resources=None, is_trusted=True)
 """In whose name the gateway asks: it is part of the service, and has proven who the person is."""
+
+
+class Sync(Protocol):
+    """Who reads the sources, and tells of each swap that changed something."""
+
+    listeners: list[Callable[[SourceName, RosterChange], None]]
 
 
 class Served(Protocol):
@@ -57,6 +64,11 @@ class Served(Protocol):
         """Time."""
         ...
 
+    @property
+    def sync(self) -> Sync:
+        """Who reads the sources."""
+        ...
+
 
 class Gateways:
     """All gateways of a process; `async with` starts and ends them. Targets are closed with it."""
@@ -85,6 +97,8 @@ class Gateways:
         for gateway in self.gateways:
             await gateway.start()
             self._stack.push_async_callback(gateway.close)
+        self._service.sync.listeners.append(self._roster_changed)
+        self._stack.callback(self._service.sync.listeners.remove, self._roster_changed)
         self._reaping = asyncio.create_task(self._reap())
         self._stack.push_async_callback(_cancelled, self._reaping)
         return self
@@ -94,6 +108,10 @@ class Gateways:
     ) -> None:
         """End every session and take every account back."""
         await self._stack.aclose()
+
+    async def drain(self) -> None:
+        """Refuse new sessions everywhere; return when the last one has left, or as each gateway's `drain_max` says."""
+        await asyncio.gather(*(gateway.drain() for gateway in self.gateways))
 
     @property
     def addresses(self) -> Sequence[str]:
@@ -135,6 +153,12 @@ class Gateways:
 
     # --- inside ------------------------------------------------------------------------------------------------------
 
+    def _roster_changed(self, source: SourceName, change: RosterChange) -> None:
+        """What a swap took away is looked for at the swap; the guards' own look is the net below."""
+        del source, change
+        for guard in self._guards:
+            guard.roster_changed()
+
     def _add(self, section: GatewaySection) -> None:
         service = self._service
         databases = {
@@ -164,6 +188,7 @@ class Gateways:
             tls=server_tls(section.certificate, section.key) if section.certificate and section.key else None,
             statements=LogRules(path=section.statements),
             deny_hint=section.deny_hint,
+            drain_max=section.drain_max,
         )
         self._guards.append(guard)
         self.gateways.append(
