@@ -22,6 +22,7 @@ from watchkey.model.access import Caller, Subject
 from watchkey.model.audit import Noted
 from watchkey.model.ids import CallerId, PrivilegeName, ResourceId, SubjectId
 from watchkey.model.secret import Secret
+from watchkey.rules.bound_values import Parameters
 from watchkey.simulator.postgres_server import PostgresServer
 from watchkey.targets.postgres import Config, PostgresTarget
 
@@ -84,13 +85,14 @@ class LiveHouse:
 
     def __init__(
         self, server: PostgresServer, folder: Path, *, tls: tuple[Path, Path] | None = None,
-        trace: Trace = Trace.STATEMENTS, rules: GuardRules | None = None,
+        trace: Trace = Trace.STATEMENTS, parameters: Parameters = Parameters.OFF, rules: GuardRules | None = None,
         port: int = 0, gateway: Mapping[str, Any] | None = None, **target: Any,
     ) -> None:  # fmt: skip
         self._server = server
         self.folder = folder
         self._tls = tls
         self._trace = trace
+        self._parameters = parameters
         self.port = port
         self._rules = rules or GuardRules(linger=timedelta(seconds=2))
         self._target_changes = target
@@ -156,14 +158,7 @@ class LiveHouse:
         )
         self.tokens = LoginTokens(audit=self.audit, clock=self.clock, new_secret=lambda: secrets.token_urlsafe(32))
         self.gateway = Gateway(
-            GatewayRules(
-                port=self.port,
-                reuse_port=bool(self.port),
-                databases={"orders": Database(resource=ORDERS, trace=self._trace)},
-                tls=server_tls(*self._tls) if self._tls else None,
-                statements=LogRules(path=self.folder / "statements.jsonl"),
-                **self._gateway_changes,
-            ),
+            self._gateway_rules(),
             guard=self.guard,
             tokens=self.tokens,
             audit=self.audit,
@@ -171,6 +166,16 @@ class LiveHouse:
             caller=CALLER.id,
         )
         await self.gateway.start()
+
+    def _gateway_rules(self) -> GatewayRules:
+        fields: dict[str, Any] = {
+            "port": self.port,
+            "reuse_port": bool(self.port),
+            "databases": {"orders": Database(resource=ORDERS, trace=self._trace, parameters=self._parameters)},
+            "tls": server_tls(*self._tls) if self._tls else None,
+            "statements": LogRules(path=self.folder / "statements.jsonl"),
+        }
+        return GatewayRules(**(fields | self._gateway_changes))
 
     async def _stop(self) -> None:
         await self.gateway.close()

@@ -17,6 +17,7 @@ import pytest
 
 from tests.live.house import ALICE, BOB, LiveHouse
 from watchkey.entrypoints.pg_gateway.gateway import Trace
+from watchkey.rules.bound_values import Parameters
 from watchkey.simulator.postgres_server import PostgresServer, find_binaries
 from watchkey.wire import pg_messages as pg
 
@@ -322,7 +323,7 @@ def test_a_decision_that_raises_lets_nobody_in(house: LiveHouse) -> None:
 
 @pytest.mark.parametrize("trace", [Trace.OFF, Trace.CONNECTIONS, Trace.FULL])
 def test_how_much_is_recorded_is_configured(open_house: Callable[..., LiveHouse], trace: Trace) -> None:
-    house = open_house(trace=trace)
+    house = open_house(trace=trace, parameters=Parameters.FULL)
     house.watch.allow(ALICE, "read")
     with psycopg.connect(house.dsn(ALICE), autocommit=True) as db:
         db.execute("SELECT %s::int", [42])

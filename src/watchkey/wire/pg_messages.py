@@ -288,10 +288,11 @@ _BARE: Final = frozenset(b"HcSX")  # these have no body
 class ClientWalker:
     """Walks what a client sends after its login; raises ProtocolViolation at what PostgreSQL would not take."""
 
-    __slots__ = ("_hash", "_head", "_kept", "_kind", "_left", "_size", "_wants_values", "is_quiet")
+    __slots__ = ("_hash", "_head", "_kept", "_kind", "_left", "_size", "is_quiet", "wants_values")
 
     def __init__(self, *, wants_values: bool = False) -> None:
-        self._wants_values = wants_values
+        self.wants_values = wants_values
+        """Whether bound parameters are told; may be set before the first byte."""
         self.is_quiet = False
         """True: walk and check the headers only, and tell nothing."""
         self._head = b""  # the first bytes of a header that is not whole yet
@@ -363,7 +364,7 @@ class ClientWalker:
             digest = digest or (hashlib.sha256(body).hexdigest() if kind in _HASHED else "")
             body = body[:TEXT_MAX]
         try:
-            return _read_client(kind, body, size, digest, wants_values=self._wants_values)
+            return _read_client(kind, body, size, digest, wants_values=self.wants_values)
         except (ValueError, IndexError, StructError) as error:
             raise ProtocolViolation(f"a message {chr(kind)!r} with a body that makes no sense") from error
 

@@ -80,8 +80,6 @@ class SessionRules:
     login_hint: str = "Get a short-lived token with `watchkey login` and use it as the password."
     deny_hint: str = ""
     end_hint: str = "Connect again: if you have a right to be here, you are let in; if not, you are told why."
-    wants_values: bool = False
-    """Whether bound parameters are kept for the record."""
 
 
 class Session:
@@ -127,7 +125,7 @@ class Session:
         self._told = bytearray()
         self._server_process_id = 0
         self._server_key = b""
-        self.client_walker = pg.ClientWalker(wants_values=rules.wants_values)
+        self.client_walker = pg.ClientWalker()
         self.server_walker = pg.ServerWalker()
 
     def receive(self, event: Event) -> Commands:

@@ -31,6 +31,19 @@ def test_little_needs_to_be_said_and_the_log_is_beside_the_configuration() -> No
 
 
 @pytest.mark.parametrize(
+    ("trace", "parameters", "recorded"),
+    [
+        ("statements", None, "off"), ("statements", "hashed", "hashed"), ("full", None, "full"),
+        ("full", "hashed", "hashed"), ("full", "off", "off"), ("connections", "full", "off"), ("off", "hashed", "off"),
+    ],
+)  # fmt: skip
+def test_parameters_are_recorded_with_statements_only(trace: str, parameters: str | None, recorded: str) -> None:
+    database = {"resource": "r", "trace": trace, "parameters": parameters}
+    (section,) = sections(Settings([{"databases": {"x": database}}]))
+    assert section.databases["x"].recorded_parameters == recorded
+
+
+@pytest.mark.parametrize(
     "section",
     [
         {}, {"databases": {"x": {}}}, {"databases": {"x": {"resource": "r", "trace": "some"}}},

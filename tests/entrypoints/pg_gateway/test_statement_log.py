@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,11 @@ import pytest
 
 from tests.fakes.audit import MemoryAudit
 from tests.fakes.clock import DrivenClock
-from watchkey.entrypoints.pg_gateway.statement_log import PENDING_MAX, LogRules, StatementLog, Who
+from watchkey.entrypoints.pg_gateway.statement_log import PENDING_MAX, LogRules, StatementLog, Who, key_file, own_key
 from watchkey.model.audit import Noted
-from watchkey.model.errors import Unavailable
+from watchkey.model.errors import Refused, Unavailable
 from watchkey.model.ids import CallerId
+from watchkey.rules.bound_values import Parameters, parse_key, value_hash
 from watchkey.wire.pg_messages import SqlText
 from watchkey.wire.pg_statements import Outcome, StatementRecord
 
@@ -71,17 +73,52 @@ def test_long_texts_values_odd_bytes_and_secrets(tmp_path: Path) -> None:
         WHO,
         [
             record(sql=SqlText(b"SELECT '", 99999, "ab" * 32)),
-            record(values=(b"7", None, b"\xff")),
             record(sql=SqlText(b"SELECT '\xe4'", 11)),
             record("ALTER ROLE x PASSWORD 'canary'"),
         ],
     )
     asyncio.run(desk.log.flush())
-    long, bound, odd, secret = desk.lines()
+    desk.log.add(replace(WHO, parameters=Parameters.FULL), [record(values=(b"7", None, b"\xff"))])
+    asyncio.run(desk.log.flush())
+    long, odd, secret, bound = desk.lines()
     assert (long["size"], long["sha256"]) == (99999, "ab" * 32)
     assert bound["values"] == ["7", None, "\\xff"]
     assert odd["text"] == "SELECT '\\xe4'"
     assert "canary" not in secret["text"]
+
+
+def test_parameters_are_told_as_their_resource_says(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, has_hashes=True)
+    bound = [record(values=(b"canary", None)), record(values=(b"canary", b""))]
+
+    async def work() -> None:
+        desk.log.start()
+        for parameters in Parameters:
+            desk.log.add(replace(WHO, parameters=parameters), bound)
+        await desk.log.close()
+
+    asyncio.run(work())
+    off, _, hashed, again, full, _ = desk.lines()
+    assert "values" not in off
+    assert "value_hashes" not in off
+    assert "values" not in hashed
+    key = parse_key((tmp_path / "statements.jsonl.key").read_text())
+    assert hashed["value_hashes"] == [value_hash(key, b"canary"), None]
+    assert again["value_hashes"] == [value_hash(key, b"canary"), value_hash(key, b"")]
+    assert full["values"] == ["canary", None]
+    assert "value_hashes" not in full
+    assert desk.path.read_bytes().count(b"canary") == 2
+
+
+def test_a_log_keeps_its_key_and_refuses_what_is_none(tmp_path: Path) -> None:
+    path = tmp_path / "statements.jsonl"
+    key = own_key(path)
+    assert own_key(path) == key
+    assert own_key(tmp_path / "other.jsonl") != key
+    assert key_file(path).stat().st_mode & 0o777 == 0o600
+    key_file(path).write_text("abcd")
+    with pytest.raises(Refused, match="no key of a statement log"):
+        own_key(path)
 
 
 def test_batches_follow_each_other_and_files_rotate(tmp_path: Path) -> None:

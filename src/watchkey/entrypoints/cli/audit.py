@@ -15,6 +15,7 @@ from typing import Any, BinaryIO, Final
 import click
 
 from watchkey import wiring
+from watchkey.entrypoints.cli.audit_values import find_value
 from watchkey.entrypoints.cli.output import (
     EXIT_OK,
     Globals,
@@ -83,6 +84,9 @@ _key_option = click.option("--key", "key_text", metavar="KEY", help="The log's p
 @click.group()
 def audit() -> None:
     """Verify, prove, follow and export the audit log."""
+
+
+audit.add_command(find_value)
 
 
 def _database(globals_: Globals, db: Path | None) -> Path:

@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from watchkey.entrypoints.pg_gateway.gateway import Trace
+from watchkey.rules.bound_values import Parameters
 from watchkey.rules.located import Located
 
 
@@ -40,6 +41,20 @@ class DatabaseSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
             description="How much is recorded: `off`, `connections`, `statements`, or `full` with bound parameters too."
         ),
     ] = Trace.STATEMENTS
+    parameters: Annotated[
+        Parameters | None,
+        Meta(
+            description="What of bound parameters is recorded with the statements: `off`, `hashed` with the key of the "
+            "log, or `full`. Left out: `full` where `trace` is, else `off`."
+        ),
+    ] = None
+
+    @property
+    def recorded_parameters(self) -> Parameters:
+        """What `parameters` and `trace` come to."""
+        if self.trace not in {Trace.STATEMENTS, Trace.FULL}:
+            return Parameters.OFF
+        return self.parameters or (Parameters.FULL if self.trace is Trace.FULL else Parameters.OFF)
 
 
 class GatewaySection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

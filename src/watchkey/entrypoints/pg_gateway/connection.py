@@ -22,6 +22,7 @@ from watchkey.model.ids import SubjectId
 from watchkey.model.lease import LeaseId
 from watchkey.model.secret import Secret
 from watchkey.ports import Account
+from watchkey.rules.bound_values import Parameters
 from watchkey.wire import pg_events as ev
 from watchkey.wire.pg_messages import ProtocolViolation
 from watchkey.wire.pg_session import Session, SessionRules, State
@@ -335,6 +336,8 @@ class Connection:
             self._login.cancel()
         if self._house.audits_statements(enter.lease.resource):
             self.session.ledger = StatementLedger()
+            # by the resource and not by the listener: what one resource records is not recorded of its neighbour
+            self.session.client_walker.wants_values = running.who.parameters is not Parameters.OFF
         else:
             self.session.be_quiet()
         client.relay_to(server.transport, self.session, self._now)

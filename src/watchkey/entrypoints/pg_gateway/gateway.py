@@ -7,7 +7,7 @@ import secrets
 import socket
 import ssl
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
@@ -25,6 +25,7 @@ from watchkey.model.ids import CallerId, PrivilegeName, ResourceId
 from watchkey.model.lease import LeaseId
 from watchkey.model.secret import Secret
 from watchkey.ports import AuditLog, Clock
+from watchkey.rules.bound_values import Parameters
 from watchkey.wire import pg_events as ev
 from watchkey.wire.pg_session import SessionRules, State
 from watchkey.wire.pg_statements import StatementRecord
@@ -51,7 +52,7 @@ class Trace(StrEnum):
     CONNECTIONS = "connections"
     STATEMENTS = "statements"
     FULL = "full"
-    """Bound parameters too."""
+    """Bound parameters too, unless `parameters` says otherwise."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +61,8 @@ class Database:
 
     resource: ResourceId
     trace: Trace = Trace.STATEMENTS
+    parameters: Parameters = Parameters.OFF
+    """Of statements that are recorded."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,12 +120,13 @@ class Gateway:
             offers_tls=rules.tls is not None,
             needs_tls=rules.tls is not None,
             deny_hint=rules.deny_hint,
-            wants_values=any(database.trace is Trace.FULL for database in rules.databases.values()),
         )
         self._by_resource = {database.resource: database for database in rules.databases.values()}
         # people know the resource's name, tools the database's: either will do
         self._by_name = {**{str(name): database for name, database in self._by_resource.items()}, **rules.databases}
-        self._log = StatementLog(rules.statements, audit=audit, clock=clock, caller=caller, on_pressure=self._hold_all)
+        hashes = any(database.parameters is Parameters.HASHED for database in rules.databases.values())
+        log_rules = replace(rules.statements, has_hashes=hashes)
+        self._log = StatementLog(log_rules, audit=audit, clock=clock, caller=caller, on_pressure=self._hold_all)
         self._by_lease: dict[LeaseId, set[Connection]] = {}
         self._by_cancel_id: dict[int, Connection] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -250,6 +254,7 @@ class Gateway:
                 resource=lease.resource,
                 account=answer.account.name,
                 fact=lease.sentence,
+                parameters=database.parameters,
             ),
             lease=lease.id,
             account=answer.account,

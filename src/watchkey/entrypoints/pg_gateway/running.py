@@ -162,7 +162,7 @@ class Gateways:
     def _add(self, section: GatewaySection) -> None:
         service = self._service
         databases = {
-            name: Database(resource=ResourceId(one.resource), trace=one.trace)
+            name: Database(resource=ResourceId(one.resource), trace=one.trace, parameters=one.recorded_parameters)
             for name, one in section.databases.items()
         }
         guard = GuardSessions(

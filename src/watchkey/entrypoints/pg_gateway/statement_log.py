@@ -7,6 +7,7 @@ import asyncio
 import hashlib
 import logging
 import os
+import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -17,9 +18,10 @@ from typing import Any, Final
 import msgspec
 
 from watchkey.model.audit import Noted
-from watchkey.model.errors import PortError
+from watchkey.model.errors import PortError, Refused
 from watchkey.model.ids import CallerId
 from watchkey.ports import AuditLog, Clock
+from watchkey.rules.bound_values import KEY_BYTES, Parameters, parse_key, value_hash
 from watchkey.rules.statements import kind_of, redacted
 from watchkey.wire.pg_statements import StatementRecord
 
@@ -34,7 +36,7 @@ _CACHED_MAX: Final = 2000  # characters of a text whose description is remembere
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Who:
-    """What each line of a session says besides the statement."""
+    """What each line of a session says besides the statement, and how it tells bound parameters."""
 
     session: str
     lease: str
@@ -42,6 +44,7 @@ class Who:
     resource: str
     account: str
     fact: str
+    parameters: Parameters = Parameters.OFF
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +56,8 @@ class LogRules:
     """Bytes of one file."""
     keep: int = 20
     """So many rotated files."""
+    has_hashes: bool = False
+    """Whether any resource has its parameters hashed; then the log has a key, in a file of its own beside it."""
 
 
 class StatementLog:
@@ -70,6 +75,7 @@ class StatementLog:
         self._pending_bytes = 0
         self._written: list[tuple[dict[str, Any], int]] = []  # in the file, and not in the audit log yet
         self._zero = (clock.now(), clock.monotonic())
+        self._key = b""
         self._encode = msgspec.json.Encoder().encode
         self._is_holding = False
         self._wake = asyncio.Event()
@@ -77,7 +83,9 @@ class StatementLog:
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Begin to write in the background."""
+        """Begin to write in the background. Raises OSError or Refused when the key cannot be had."""
+        if self._rules.has_hashes:
+            self._key = own_key(self._rules.path)
         self._task = asyncio.create_task(self._run())
 
     async def close(self) -> None:
@@ -91,7 +99,7 @@ class StatementLog:
         """Take records; never waits, never drops."""
         # encoded here and not in the writer's thread: there it would fight with this one for the interpreter
         for record in records:
-            line = self._encode(_line(who, record, self._zero)) + b"\n"
+            line = self._encode(_line(who, record, self._zero, self._key)) + b"\n"
             self._pending.append(line)
             self._pending_bytes += len(line)
         if self._pending_bytes > PENDING_MAX:
@@ -195,9 +203,11 @@ class Line(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fal
     """Bytes, of a text that was cut."""
     sha256: str = ""
     values: list[str | None] | None = None
+    value_hashes: list[str | None] | None = None
+    """HMACs; a field of their own, so that no value can be taken for a hash or the other way round."""
 
 
-def _line(who: Who, record: StatementRecord, zero: tuple[datetime, float]) -> Line:
+def _line(who: Who, record: StatementRecord, zero: tuple[datetime, float], key: bytes) -> Line:
     sql, values, asked_at, ended_at, outcome, rows, tag, sqlstate = record
     text = sql.kept.decode("utf-8", "backslashreplace")
     kind, shown = _described(text) if len(text) <= _CACHED_MAX else (kind_of(text), redacted(text))
@@ -218,8 +228,40 @@ def _line(who: Who, record: StatementRecord, zero: tuple[datetime, float]) -> Li
         sqlstate=sqlstate,
         size=sql.size if sql.sha256 else 0,
         sha256=sql.sha256,
-        values=None if values is None else [_shown(value) for value in values],
+        values=_shown_all(values) if who.parameters is Parameters.FULL else None,
+        value_hashes=_hashed_all(key, values) if who.parameters is Parameters.HASHED else None,
     )
+
+
+def _shown_all(values: tuple[bytes | None, ...] | None) -> list[str | None] | None:
+    return None if values is None else [_shown(value) for value in values]
+
+
+def _hashed_all(key: bytes, values: tuple[bytes | None, ...] | None) -> list[str | None] | None:
+    return None if values is None else [None if value is None else value_hash(key, value) for value in values]
+
+
+def key_file(log_path: Path) -> Path:
+    """Where the key of that statement log is."""
+    return log_path.with_name(log_path.name + ".key")
+
+
+def own_key(log_path: Path) -> bytes:
+    """The key of that statement log, made when there is none. Raises OSError, or Refused for a file that is no key."""
+    path = key_file(log_path)
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        try:
+            return parse_key(path.read_text(encoding="ascii"))
+        except ValueError as error:
+            raise Refused(f"{path} holds no key of a statement log: {error}") from error
+    key = secrets.token_bytes(KEY_BYTES)
+    with os.fdopen(descriptor, "w", encoding="ascii") as file:
+        file.write(key.hex())
+        file.flush()
+        os.fsync(descriptor)
+    return key
 
 
 def _shown(value: bytes | None) -> str | None:
