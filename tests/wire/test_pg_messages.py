@@ -79,6 +79,61 @@ def test_a_byte_at_a_time_is_a_split_too(messages: list[bytes]) -> None:
     assert [e for byte in stream for e in walker.feed(bytes([byte]))] == pg.ClientWalker().feed(stream)
 
 
+RUN_UNNAMED = st.builds(
+    lambda statement, more, tail: b"".join([bind(b"", statement, None), more, tail]),
+    st.one_of(NAMES, st.just(b"")),
+    st.sampled_from([b"", pg.message(b"D", b"P\0"), pg.message(b"D", b"P"), pg.message(b"H")]),
+    st.sampled_from(
+        [execute(b"") + pg.message(b"S"), pg.message(b"S"), execute(b""), execute(b"p") + pg.message(b"S")]
+    ),
+)
+
+
+@settings(deadline=None)
+@given(st.one_of(RUN_UNNAMED, st.builds(query, st.binary(max_size=30)), st.binary(max_size=40)), st.booleans())
+def test_the_short_way_tells_what_the_long_way_tells(data: bytes, wants_values: bool) -> None:  # noqa: FBT001  a case
+    def told(pieces_: list[bytes]) -> tuple[list[pg.ClientEvent], str]:
+        walker, events = pg.ClientWalker(wants_values=wants_values), list[pg.ClientEvent]()
+        for piece in pieces_:
+            try:
+                events += walker.feed(piece)
+            except ProtocolViolation:
+                return events, "violation"
+        return events, ""
+
+    short, long = told([data]), told([data[:1], data[1:]])
+    # a violation behind good messages of one buffer takes those with it: nothing of that buffer is passed on
+    assert short == long or short[1] == long[1] == "violation"
+
+
+ROWS = st.builds(
+    lambda length, count, kind: pg.message(kind, b"x" * length) * count,
+    st.integers(0, 20), st.integers(1, 90), st.sampled_from([b"D", b"d"]),
+)  # fmt: skip
+
+
+@settings(deadline=None)
+@given(st.lists(st.one_of(ROWS, SERVER), max_size=6), st.lists(st.integers(0, 4000), max_size=6))
+def test_a_run_of_equal_rows_is_passed_over_as_one_by_one(messages: list[bytes], cuts: list[int]) -> None:
+    stream = b"".join(messages)
+    slow, fast = pg.ServerWalker(), pg.ServerWalker()
+    for piece in pieces(stream, cuts):
+        expected = [event for byte in piece for event in slow.feed(bytes([byte]))]
+        assert fast.feed(piece) == expected
+        assert (fast.left, fast._head) == (slow.left, slow._head)
+
+
+@given(st.integers(1, 40), st.integers(1, 300), st.integers(0, 4), st.integers(0, 255))
+def test_a_run_ends_at_the_first_header_that_differs(length: int, count: int, place: int, other: int) -> None:
+    row = pg.message(b"D", b"D\0\0" * length)
+    odd = bytearray(row)
+    odd[place] = other
+    tail = bytes(odd) + row * 9
+    stop = pg._past_run(row * count + tail, 0, len(row))
+    same = bytes(odd) == row
+    assert stop == (count + 10 if same else count) * len(row)
+
+
 @settings(deadline=None)
 @given(st.lists(SERVER, max_size=8), st.lists(st.integers(0, 2000), max_size=12))
 def test_any_split_of_a_servers_stream_gives_the_same_events_and_boundaries(

@@ -1,5 +1,10 @@
 """From asks and answers to one record for each statement."""
 
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.wire.test_pg_messages import bind, execute, parse, pieces, query
+from watchkey.wire import pg_messages as pg
 from watchkey.wire.pg_messages import (
     Bind,
     ClientEvent,
@@ -126,3 +131,37 @@ def test_prepared_texts_are_bounded() -> None:
 
 def test_an_answer_out_of_the_blue_is_no_statement() -> None:
     assert talk(Completed("SELECT 1"), Ready("I"), Suspended(), Failed("57P01", "bye")) == []
+
+
+TURNS = st.sampled_from(
+    [
+        (query(b"SELECT 1"), pg.message(b"D", b"row") * 40 + pg.message(b"C", b"SELECT 40\0") + pg.message(b"Z", b"I")),
+        (query(b"x"), pg.report(severity="ERROR", code="42601", text="no") + pg.message(b"Z", b"E")),
+        (
+            parse(b"s", b"SELECT $1") + bind(b"", b"s", b"7") + execute(b"") + pg.message(b"S"),
+            pg.message(b"1") + pg.message(b"2") + pg.message(b"C", b"SELECT 1\0") + pg.message(b"Z", b"T"),
+        ),
+        (
+            bind(b"", b"s", None) + pg.message(b"D", b"P\0") + execute(b"") + pg.message(b"S"),
+            pg.message(b"2") + pg.message(b"s") + pg.message(b"Z", b"I"),
+        ),
+        (query(b""), pg.message(b"I") + pg.message(b"Z", b"I")),
+    ]
+)
+
+
+@given(st.lists(st.tuples(TURNS, st.lists(st.integers(0, 500), max_size=4), st.lists(st.integers(0, 500), max_size=4))))
+def test_any_split_of_a_conversation_gives_the_same_records(
+    turns: list[tuple[tuple[bytes, bytes], list[int], list[int]]],
+) -> None:
+    def recorded(*, is_split: bool) -> list[StatementRecord]:
+        client, server, ledger, out = pg.ClientWalker(), pg.ServerWalker(), StatementLedger(), list[StatementRecord]()
+        for tick, ((ask, answer), ask_cuts, answer_cuts) in enumerate(turns):
+            for piece in pieces(ask, ask_cuts) if is_split else [ask]:
+                ledger.asked(client.feed(piece), float(tick))
+            for piece in pieces(answer, answer_cuts) if is_split else [answer]:
+                out += ledger.answered(server.feed(piece), float(tick) + 0.5)
+        return out
+
+    assert recorded(is_split=True) == recorded(is_split=False)
+    assert len(recorded(is_split=True)) == len(turns)

@@ -19,6 +19,12 @@ _SCHEMA: Final = frozenset(
      "cluster", "refresh", "import"}
 )  # fmt: skip
 
+_KINDS: Final = {
+    verb: kind
+    for kind, verbs in (("read", _READS), ("write", _WRITES), ("schema", _SCHEMA), ("session", _SESSION))
+    for verb in verbs
+}
+
 _DOLLAR: Final = r"\$(?:[A-Za-z_]\w*)?\$.*?\$(?:[A-Za-z_]\w*)?\$"
 _QUOTED: Final = r"(?:[eEbBxXnN]|[uU]&)?'(?:[^'\\]|''|\\.)*(?:'|$)"
 _SECRET_WORD: Final = re.compile(
@@ -36,15 +42,13 @@ HIDDEN: Final = "'***'"
 
 def kind_of(text: str) -> str:
     """`read`, `write`, `schema`, `session` or `other`, by the first word of the first statement."""
-    start = _SKIP.match(text)
-    word = _WORD.match(text, start.end() if start else 0)
+    word = _WORD.match(text)
+    if word is None and (start := _SKIP.match(text)):
+        word = _WORD.match(text, start.end())
     verb = word.group().lower() if word else ""
     if verb == "with":
         return "write" if re.search(r"\b(?:insert|update|delete|merge)\b", text, re.IGNORECASE) else "read"
-    for kind, verbs in (("read", _READS), ("write", _WRITES), ("schema", _SCHEMA), ("session", _SESSION)):
-        if verb in verbs:
-            return kind
-    return "other"
+    return _KINDS.get(verb, "other")
 
 
 def redacted(text: str) -> str:

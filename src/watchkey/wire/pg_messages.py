@@ -5,6 +5,7 @@ The walkers never change or hold back a byte: they say what passed. Any split of
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from struct import Struct
 from struct import error as StructError  # noqa: N812  it is a class, named like one
 from typing import Final, NamedTuple
@@ -283,6 +284,16 @@ _SILENT: Final = frozenset(b"HDdcf")  # Flush, Describe, CopyData, CopyDone, Cop
 _TOLD: Final = frozenset(b"QPBECFSX")
 _HASHED: Final = frozenset(b"QP")
 _BARE: Final = frozenset(b"HcSX")  # these have no body
+_QUERY: Final = ord("Q")
+_BIND: Final = ord("B")
+_COPY: Final = ord("d")
+_SYNC: Final = Sync()
+_EXECUTE_UNNAMED: Final = Execute(b"")
+_RUN_UNNAMED: Final = frozenset(
+    describe + message(b"E", bytes(5)) + message(b"S") for describe in (b"", message(b"D", b"P\0"))
+)
+"""What drivers put behind a Bind: perhaps Describe, then Execute to the end and Sync, all of the unnamed portal."""
+_new: Final = tuple.__new__  # a NamedTuple's own constructor costs three times as much
 
 
 class ClientWalker:
@@ -304,6 +315,10 @@ class ClientWalker:
 
     def feed(self, data: bytes) -> list[ClientEvent]:
         """Walk on; return what became whole."""
+        if not self._left and not self._head and not self.is_quiet:
+            events = _one_request(data, wants_values=self.wants_values)
+            if events:
+                return events
         out: list[ClientEvent] = []
         pos, end = 0, len(data)
         if self._left:
@@ -319,18 +334,19 @@ class ClientWalker:
             data = self._head + data[pos:]
             pos, end = 0, len(data)
             self._head = b""
+        unpack = _HEADER.unpack_from
         while end - pos >= 5:
-            kind, length = _HEADER.unpack_from(data, pos)
+            kind, length = unpack(data, pos)
             stop = pos + 1 + length
-            is_told = kind in _TOLD
-            if not is_told and kind not in _SILENT:
-                raise ProtocolViolation(f"a message of kind {chr(kind)!r} from a client in session")
-            if not 4 <= length <= MESSAGE_MAX or (kind in _BARE and length != 4):
-                raise ProtocolViolation(f"a message {chr(kind)!r} of {length} bytes")
+            if kind == _COPY and 4 <= length <= MESSAGE_MAX and stop <= end:
+                pos = stop  # a COPY has a message for each row
+                continue
+            _check_header(kind, length)
+            is_told = kind in _TOLD and not self.is_quiet
             if stop > end:
-                self._begin(kind, length - 4, data[pos + 5 :], is_told=is_told and not self.is_quiet)
+                self._begin(kind, length - 4, data[pos + 5 :], is_told=is_told)
                 return out
-            if is_told and not self.is_quiet:
+            if is_told:
                 out.append(self._tell(kind, data[pos + 5 : stop], length - 4, ""))
             pos = stop
         self._head = data[pos:]
@@ -367,6 +383,34 @@ class ClientWalker:
             return _read_client(kind, body, size, digest, wants_values=self.wants_values)
         except (ValueError, IndexError, StructError) as error:
             raise ProtocolViolation(f"a message {chr(kind)!r} with a body that makes no sense") from error
+
+
+def _check_header(kind: int, length: int) -> None:
+    if kind not in _TOLD and kind not in _SILENT:
+        raise ProtocolViolation(f"a message of kind {chr(kind)!r} from a client in session")
+    if not 4 <= length <= MESSAGE_MAX or (kind in _BARE and length != 4):
+        raise ProtocolViolation(f"a message {chr(kind)!r} of {length} bytes")
+
+
+def _one_request(data: bytes, *, wants_values: bool) -> list[ClientEvent]:
+    """A short way for what most buffers are: one whole Query, or one Bind, Execute and Sync. Empty: take the long way.
+
+    It tells what the long way would tell, or nothing.
+    """
+    end = len(data)
+    if not 6 <= end <= TEXT_MAX:
+        return []
+    kind, length = _HEADER.unpack_from(data)
+    stop = length + 1
+    if kind == _QUERY:
+        if stop == end and data.find(0, 5) == end - 1:
+            return [_new(Query, (_new(SqlText, (data[5:-1], end - 6, "")),))]
+        return []
+    if kind == _BIND and not wants_values and data[stop:] in _RUN_UNNAMED and not data[5]:
+        named_to = data.find(0, 6)
+        if 0 < named_to < stop:
+            return [_new(Bind, (b"", data[6:named_to], None)), _EXECUTE_UNNAMED, _SYNC]
+    return []
 
 
 def _read_client(  # noqa: PLR0911  one return for each kind of message
@@ -453,8 +497,9 @@ class Ready(NamedTuple):
 ServerEvent = Completed | Suspended | Failed | Ready
 
 _SERVER_TOLD: Final = frozenset(b"CEZIs")
-_ROW: Final = ord("D")
-_COPY: Final = ord("d")
+_ROWS: Final = frozenset(b"Dd")  # DataRow and CopyData: the many
+_RUN_MIN: Final = 3  # so many rows of one length in a row, and the next ones may be as long: look at them at once
+_RUN_WINDOW: Final = 16
 
 
 class ServerWalker:
@@ -497,17 +542,20 @@ class ServerWalker:
             data = self._head + data[pos:]
             pos, end = 0, len(data)
             self._head = b""
-        unpack, told = _HEADER.unpack_from, self._told
-        while end - pos >= 5:
+        unpack, told, last = _HEADER.unpack_from, self._told, end - 5
+        while pos <= last:
             kind, length = unpack(data, pos)
             stop = pos + 1 + length
             if length < 4:
                 raise ProtocolViolation(f"a message {chr(kind)!r} of {length} bytes from the server")
+            if kind in _ROWS and stop <= last:
+                pos = _past_rows(data, stop, length, last)
+                continue
             if stop > end:
                 self._kind, self.left = kind, stop - end
                 self._body = bytearray(data[pos + 5 :]) if kind in told else None
                 return out
-            if kind != _ROW and kind != _COPY and kind in told:  # noqa: PLR1714  the cheap comparisons first: rows are the many
+            if kind in told:
                 out.append(_tell_server(kind, data[pos + 5 : stop]))
             pos = stop
         self._head = data[pos:]
@@ -524,16 +572,65 @@ class ServerWalker:
         return min(len(data), self.left)
 
 
+def _past_rows(data: bytes, pos: int, before: int, last: int) -> int:
+    """The place of the first message from `pos` on that is no row or not whole; the one before had that length."""
+    unpack, same = _HEADER.unpack_from, 0
+    while pos <= last:
+        kind, length = unpack(data, pos)
+        stop = pos + 1 + length
+        if kind not in _ROWS or length < 4 or stop > last:
+            return pos
+        if length != before:
+            before, same, pos = length, 0, stop
+        elif same < _RUN_MIN:
+            same, pos = same + 1, stop
+        else:
+            pos, same = _past_run(data, pos, length + 1), 0
+    return pos
+
+
+def _past_run(data: bytes, pos: int, step: int) -> int:
+    """The end of a run of whole messages that have the same header as the one at `pos`.
+
+    If a header stands at `pos`, the next one stands `step` further; as long as that is the same again, so on. All bytes
+    at that distance are compared at once, so a row costs next to nothing. The window grows only while all are the same.
+    """
+    window = _RUN_WINDOW
+    while True:
+        count = wanted = min((len(data) - pos) // step, window)
+        stop = pos + count * step
+        for place in range(pos, pos + 5):
+            column = data[place:stop:step]
+            count = min(count, len(column) - len(column.lstrip(column[:1])))
+            stop = pos + count * step
+        if count < window or wanted < window:
+            return stop
+        # the last one of this window is the first of the next
+        pos = stop - step
+        window *= 4
+
+
 def _tell_server(kind: int, body: bytes) -> ServerEvent:
-    match chr(kind):
-        case "C":
-            return Completed(body[:-1].decode("ascii", "replace"))
-        case "Z":
-            return Ready(body.decode("ascii", "replace"))
-        case "I":
-            return Completed("")
-        case "s":
-            return Suspended()
-        case _:
-            fields = read_fields(body)
-            return Failed(fields.get("C", ""), fields.get("M", ""))
+    if kind == _COMPLETED:
+        return _completed(body) if len(body) <= _TAG_MAX else Completed(body[:-1].decode("ascii", "replace"))
+    if kind == _READY:
+        return _READIES.get(body) or Ready(body.decode("ascii", "replace"))
+    if kind == _EMPTY:
+        return Completed("")
+    if kind == _SUSPENDED:
+        return Suspended()
+    fields = read_fields(body)
+    return Failed(fields.get("C", ""), fields.get("M", ""))
+
+
+_COMPLETED: Final = ord("C")
+_READY: Final = ord("Z")
+_EMPTY: Final = ord("I")
+_SUSPENDED: Final = ord("s")
+_READIES: Final = {status.encode(): Ready(status) for status in "ITE"}
+_TAG_MAX: Final = 64
+
+
+@lru_cache(maxsize=1024)
+def _completed(body: bytes) -> Completed:
+    return Completed(body[:-1].decode("ascii", "replace"))

@@ -7,6 +7,7 @@ itself, and after an error the server skips to the next `Sync`.
 from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any, ClassVar, Final, NamedTuple
 
 from watchkey.wire.pg_messages import (
@@ -62,7 +63,11 @@ class _Pending:
     __slots__ = ("asked_at", "failed", "is_simple", "rows", "sql", "tag", "values")
 
     def __init__(
-        self, sql: SqlText, values: tuple[bytes | None, ...] | None, asked_at: float, *, is_simple: bool
+        self,
+        sql: SqlText,
+        values: tuple[bytes | None, ...] | None,
+        asked_at: float,
+        is_simple: bool,  # noqa: FBT001  one is made for each statement, and a keyword costs
     ) -> None:
         self.sql = sql
         self.values = values
@@ -105,11 +110,11 @@ class StatementLedger:
                 step(self, event, now)
 
     def _on_query(self, event: Query, now: float) -> None:
-        self._pending.append(_Pending(event[0], None, now, is_simple=True))
+        self._pending.append(_Pending(event[0], None, now, True))
 
     def _on_execute(self, event: Execute, now: float) -> None:
         sql, values = self._portals.get(event[0], _UNKNOWN_PORTAL)
-        self._pending.append(_Pending(sql, values, now, is_simple=False))
+        self._pending.append(_Pending(sql, values, now, False))
 
     def _on_bind(self, event: Bind, _now: float) -> None:
         portals = self._portals
@@ -129,7 +134,7 @@ class StatementLedger:
 
     def _on_function_call(self, event: FunctionCall, now: float) -> None:
         text = f"function call {event.oid}".encode()
-        self._pending.append(_Pending(SqlText(text, len(text)), None, now, is_simple=True))
+        self._pending.append(_Pending(SqlText(text, len(text)), None, now, True))
 
     # a look-up by type: this runs for every message of every session
     _ASKED: ClassVar[Mapping[type, Callable[[Any, Any, float], None]]] = {
@@ -146,19 +151,7 @@ class StatementLedger:
         """Note what the server said; return the statements that ended by it."""
         out: list[StatementRecord] = []
         for event in events:
-            match event:
-                case Completed(tag):
-                    self._completed(tag, now, out)
-                case Ready(status):
-                    self.status = status
-                    self._ready(now, out)
-                case Failed(sqlstate):
-                    self._failed(sqlstate, now, out)
-                case Suspended() if self._pending and (head := self._pending[0]) is not None:
-                    self._pending.popleft()
-                    out.append(_record(head, now, Outcome.SUSPENDED))
-                case _:
-                    pass
+            self._ANSWERED[type(event)](self, event, now, out)
         return out
 
     def abandoned(self, now: float) -> list[StatementRecord]:
@@ -167,19 +160,25 @@ class StatementLedger:
         self._pending.clear()
         return left
 
-    def _completed(self, tag: str, now: float, out: list[StatementRecord]) -> None:
+    def _completed(self, event: Completed, now: float, out: list[StatementRecord]) -> None:
         head = self._pending[0] if self._pending else None
         if head is None:
             return
-        head.tag = tag
-        count = tag.rpartition(" ")[2]
-        if count.isdigit():
-            head.rows = (head.rows or 0) + int(count)
+        head.tag = event[0]
+        rows = _rows_of(event[0])
+        if rows is not None:
+            head.rows = (head.rows or 0) + rows
         if not head.is_simple:
             self._pending.popleft()
             out.append(_record(head, now, Outcome.DONE))
 
-    def _ready(self, now: float, out: list[StatementRecord]) -> None:
+    def _suspended(self, _event: Suspended, now: float, out: list[StatementRecord]) -> None:
+        if self._pending and (head := self._pending[0]) is not None:
+            self._pending.popleft()
+            out.append(_record(head, now, Outcome.SUSPENDED))
+
+    def _ready(self, event: Ready, now: float, out: list[StatementRecord]) -> None:
+        self.status = event[0]
         while self._pending:
             head = self._pending.popleft()
             if head is None:
@@ -189,13 +188,14 @@ class StatementLedger:
             if head.is_simple:
                 return
 
-    def _failed(self, sqlstate: str, now: float, out: list[StatementRecord]) -> None:
+    def _failed(self, event: Failed, now: float, out: list[StatementRecord]) -> None:
+        sqlstate = event[0]
         head = self._pending[0] if self._pending else None
         if head is not None and head.is_simple:
             head.failed = sqlstate
             return
         if head is None and self._parsed is not None:
-            failed = _Pending(self._parsed, None, now, is_simple=False)
+            failed = _Pending(self._parsed, None, now, False)
             failed.failed = sqlstate
             out.append(_record(failed, now, Outcome.FAILED))
             return
@@ -206,6 +206,13 @@ class StatementLedger:
                 head.failed = sqlstate
             out.append(_record(head, now, Outcome.FAILED if first else Outcome.SKIPPED))
             first = False
+
+    _ANSWERED: ClassVar[Mapping[type, Callable[[Any, Any, float, list[StatementRecord]], None]]] = {
+        Completed: _completed,
+        Ready: _ready,
+        Failed: _failed,
+        Suspended: _suspended,
+    }
 
     def _remember(self, name: bytes, sql: SqlText) -> None:
         old = self._prepared.pop(name, None)
@@ -235,6 +242,11 @@ _UNKNOWN_PORTAL: Final[tuple[SqlText, tuple[bytes | None, ...] | None]] = (
 
 
 def _record(pending: _Pending, now: float, outcome: Outcome) -> StatementRecord:
-    return StatementRecord(
-        pending.sql, pending.values, pending.asked_at, now, outcome, pending.rows, pending.tag, pending.failed
-    )
+    fields = (pending.sql, pending.values, pending.asked_at, now, outcome, pending.rows, pending.tag, pending.failed)
+    return tuple.__new__(StatementRecord, fields)  # the constructor of its own costs three times as much
+
+
+@lru_cache(maxsize=1024)
+def _rows_of(tag: str) -> int | None:
+    count = tag.rpartition(" ")[2]
+    return int(count) if count.isdigit() else None

@@ -3,20 +3,31 @@
 import asyncio
 import hashlib
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.fakes.audit import MemoryAudit
 from tests.fakes.clock import DrivenClock
-from watchkey.entrypoints.pg_gateway.statement_log import PENDING_MAX, LogRules, StatementLog, Who, key_file, own_key
+from watchkey.entrypoints.pg_gateway.statement_log import (
+    PENDING_MAX,
+    LogRules,
+    StatementLog,
+    Who,
+    _line,
+    key_file,
+    own_key,
+)
 from watchkey.model.audit import Noted
 from watchkey.model.errors import Refused, Unavailable
 from watchkey.model.ids import CallerId
 from watchkey.rules.bound_values import Parameters, parse_key, value_hash
+from watchkey.rules.statements import kind_of, redacted
 from watchkey.wire.pg_messages import SqlText
 from watchkey.wire.pg_statements import Outcome, StatementRecord
 
@@ -119,6 +130,43 @@ def test_a_log_keeps_its_key_and_refuses_what_is_none(tmp_path: Path) -> None:
     key_file(path).write_text("abcd")
     with pytest.raises(Refused, match="no key of a statement log"):
         own_key(path)
+
+
+@given(st.text(max_size=60), st.none() | st.lists(st.none() | st.binary(max_size=9)), st.sampled_from(Outcome),
+       st.none() | st.integers(0), st.text(max_size=9), st.floats(0, 2e6))  # fmt: skip
+def test_a_line_reads_back_as_what_was_recorded(
+    text: str, values: list[bytes | None] | None, outcome: Outcome, rows: int | None, tag: str, asked: float
+) -> None:
+    kept = text.encode("utf-8", "replace")
+    told = None if values is None else tuple(values)
+    made = record(sql=SqlText(kept, len(kept)), values=told, outcome=outcome, rows=rows, tag=tag, asked_at=asked,
+                  ended_at=asked + 0.5)  # fmt: skip
+    line = msgspec.json.decode(_line(replace(WHO, parameters=Parameters.FULL), made, 1_700_000_000.0, b""))
+    at = datetime.fromisoformat(line["at"]).timestamp()
+    assert abs(at - 1_700_000_000.0 - asked) < 2e-6
+    assert line["text"] == redacted(kept.decode())
+    assert line["kind"] == kind_of(kept.decode())
+    assert (line["outcome"], line["rows"], line["tag"], line["ms"]) == (outcome.value, rows, tag, 500.0)
+    shown = None if told is None else [None if v is None else v.decode("utf-8", "backslashreplace") for v in told]
+    assert line.get("values") == shown
+    assert (line["session"], line["fact"]) == ("s1", "on call")
+
+
+def test_a_flush_that_is_cancelled_loses_nothing(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+
+    async def work() -> None:
+        for number in range(1000):
+            desk.log.add(WHO, [record(f"SELECT {number}")])
+        flushing = asyncio.create_task(desk.log.flush())
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        flushing.cancel()
+        await asyncio.gather(flushing, return_exceptions=True)
+        await desk.log.flush()
+
+    asyncio.run(work())
+    assert [line["text"] for line in desk.lines()] == [f"SELECT {number}" for number in range(1000)]
 
 
 def test_batches_follow_each_other_and_files_rotate(tmp_path: Path) -> None:

@@ -8,9 +8,9 @@ import hashlib
 import logging
 import os
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
@@ -23,7 +23,7 @@ from watchkey.model.ids import CallerId
 from watchkey.ports import AuditLog, Clock
 from watchkey.rules.bound_values import KEY_BYTES, Parameters, parse_key, value_hash
 from watchkey.rules.statements import kind_of, redacted
-from watchkey.wire.pg_statements import StatementRecord
+from watchkey.wire.pg_statements import Outcome, StatementRecord
 
 log = logging.getLogger("watchkey.statement_log")
 
@@ -31,12 +31,14 @@ WAIT_MAX: Final = 0.5
 """Seconds that a record waits for its batch, at most."""
 PENDING_MAX: Final = 8 * 1024 * 1024
 """Bytes of lines that may wait before the clients are held; they are let go again at a quarter of it."""
-_CACHED_MAX: Final = 2000  # characters of a text whose description is remembered
+_CACHED_MAX: Final = 2000  # bytes of a text whose description is remembered
+_LINE_SIZE: Final = 350  # bytes of a line besides its text, about
+_SLICE: Final = 100  # sessions' records that are made lines without looking at anything else
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Who:
-    """What each line of a session says besides the statement, and how it tells bound parameters."""
+    """What each line of a session says besides the statement, how bound parameters are told; equal to itself only."""
 
     session: str
     lease: str
@@ -71,12 +73,13 @@ class StatementLog:
         self._clock = clock
         self._caller = caller
         self._on_pressure = on_pressure
+        self._taken: list[tuple[Who, Sequence[StatementRecord]]] = []
+        self._taken_bytes = 0  # about
         self._pending: list[bytes] = []
         self._pending_bytes = 0
         self._written: list[tuple[dict[str, Any], int]] = []  # in the file, and not in the audit log yet
-        self._zero = (clock.now(), clock.monotonic())
+        self._zero = _zero(clock)
         self._key = b""
-        self._encode = msgspec.json.Encoder().encode
         self._is_holding = False
         self._wake = asyncio.Event()
         self._writing = asyncio.Lock()
@@ -95,14 +98,13 @@ class StatementLog:
             await asyncio.gather(self._task, return_exceptions=True)
         await self.flush()
 
-    def add(self, who: Who, records: list[StatementRecord]) -> None:
-        """Take records; never waits, never drops."""
-        # encoded here and not in the writer's thread: there it would fight with this one for the interpreter
+    def add(self, who: Who, records: Sequence[StatementRecord]) -> None:
+        """Take records; never waits, never drops, and leaves all work for later."""
+        self._taken.append((who, records))
         for record in records:
-            line = self._encode(_line(who, record, self._zero, self._key)) + b"\n"
-            self._pending.append(line)
-            self._pending_bytes += len(line)
-        if self._pending_bytes > PENDING_MAX:
+            size = _LINE_SIZE + len(record[0][0])
+            self._taken_bytes += size if record[1] is None else size + sum(map(_size_of, record[1]))
+        if self._taken_bytes + self._pending_bytes > PENDING_MAX:
             self._wake.set()
             if not self._is_holding:
                 self._is_holding = True
@@ -111,7 +113,8 @@ class StatementLog:
     async def flush(self) -> None:
         """Make everything that was added before this call durable. Raises Unavailable when it cannot be."""
         async with self._writing:
-            self._zero = (self._clock.now(), self._clock.monotonic())
+            self._zero = _zero(self._clock)
+            await self._encode_taken()
             batch, self._pending = self._pending, []
             if batch:
                 try:
@@ -127,9 +130,27 @@ class StatementLog:
                 )
                 del self._written[0]
                 self._pending_bytes -= length
-        if self._is_holding and self._pending_bytes <= PENDING_MAX // 4:
+        if self._is_holding and self._taken_bytes + self._pending_bytes <= PENDING_MAX // 4:
             self._is_holding = False
             self._on_pressure(False)
+
+    async def _encode_taken(self) -> None:
+        """Turn what was taken into lines, a few at a time: in a thread it would fight for the interpreter instead."""
+        taken, self._taken = self._taken, []
+        self._taken_bytes = 0
+        try:
+            while taken:
+                for who, records in taken[:_SLICE]:
+                    for record in records:
+                        line = _line(who, record, self._zero, self._key)
+                        self._pending.append(line)
+                        self._pending_bytes += len(line)
+                del taken[:_SLICE]
+                if taken:
+                    await asyncio.sleep(0)
+        finally:
+            if taken:  # cancelled in between: nothing may be lost
+                self._taken = taken + self._taken
 
     async def _run(self) -> None:
         while True:
@@ -176,69 +197,72 @@ class StatementLog:
             file.unlink()
 
 
-@lru_cache(maxsize=2048)
-def _described(text: str) -> tuple[str, str]:
-    """Kind and recorded text. Programs repeat themselves, so most statements were described before."""
-    return kind_of(text), redacted(text)
-
-
-class Line(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
-    """One line of the file."""
-
-    at: datetime
-    session: str
-    lease: str
-    subject: str
-    resource: str
-    account: str
-    fact: str
-    kind: str
-    text: str
-    outcome: str
-    ms: float
-    rows: int | None
-    tag: str
-    sqlstate: str
-    size: int = 0
-    """Bytes, of a text that was cut."""
-    sha256: str = ""
-    values: list[str | None] | None = None
-    value_hashes: list[str | None] | None = None
-    """HMACs; a field of their own, so that no value can be taken for a hash or the other way round."""
-
-
-def _line(who: Who, record: StatementRecord, zero: tuple[datetime, float], key: bytes) -> Line:
+def _line(who: Who, record: StatementRecord, zero: float, key: bytes) -> bytes:
+    """One line of the file. It is put together from parts that repeat, which a general encoder cannot know."""
     sql, values, asked_at, ended_at, outcome, rows, tag, sqlstate = record
-    text = sql.kept.decode("utf-8", "backslashreplace")
-    kind, shown = _described(text) if len(text) <= _CACHED_MAX else (kind_of(text), redacted(text))
-    return Line(
-        at=zero[0] - timedelta(seconds=zero[1] - asked_at),
-        session=who.session,
-        lease=who.lease,
-        subject=who.subject,
-        resource=who.resource,
-        account=who.account,
-        fact=who.fact,
-        kind=kind,
-        text=shown,
-        outcome=outcome.value,
-        ms=round((ended_at - asked_at) * 1000, 3),
-        rows=rows,
-        tag=tag,
-        sqlstate=sqlstate,
-        size=sql.size if sql.sha256 else 0,
-        sha256=sql.sha256,
-        values=_shown_all(values) if who.parameters is Parameters.FULL else None,
-        value_hashes=_hashed_all(key, values) if who.parameters is Parameters.HASHED else None,
+    kept, size, digest = sql
+    second, micros = divmod(round((zero + asked_at) * 1e6), 1_000_000)
+    return b"".join(
+        (
+            _second(second),
+            b'.%06dZ"' % micros if micros else b'Z"',
+            _opening(who),
+            _described(kept) if len(kept) <= _CACHED_MAX else _describe(kept),
+            _ended(outcome, rows, tag, sqlstate),
+            b"%.3f" % ((ended_at - asked_at) * 1000),
+            b"}\n" if values is None and not digest else _rest(_told(who.parameters, values, key), size, digest),
+        )
     )
 
 
-def _shown_all(values: tuple[bytes | None, ...] | None) -> list[str | None] | None:
-    return None if values is None else [_shown(value) for value in values]
+_json: Final = msgspec.json.Encoder().encode
 
 
-def _hashed_all(key: bytes, values: tuple[bytes | None, ...] | None) -> list[str | None] | None:
-    return None if values is None else [None if value is None else value_hash(key, value) for value in values]
+def _zero(clock: Clock) -> float:
+    """What the monotonic clock's ticks begin at, in seconds since 1970."""
+    return clock.now().timestamp() - clock.monotonic()
+
+
+@lru_cache(maxsize=64)
+def _second(second: int) -> bytes:
+    return f'{{"at":"{datetime.fromtimestamp(second, UTC):%Y-%m-%dT%H:%M:%S}'.encode()
+
+
+@lru_cache(maxsize=4096)
+def _opening(who: Who) -> bytes:
+    names = ("session", "lease", "subject", "resource", "account", "fact")
+    return b"".join(b',"%b":%b' % (name.encode(), _json(getattr(who, name))) for name in names)
+
+
+@lru_cache(maxsize=2048)
+def _described(kept: bytes) -> bytes:
+    """Programs repeat themselves, so most statements were described before."""
+    return _describe(kept)
+
+
+def _describe(kept: bytes) -> bytes:
+    text = kept.decode("utf-8", "backslashreplace")
+    return b',"kind":"%b","text":%b' % (kind_of(text).encode(), _json(redacted(text)))
+
+
+@lru_cache(maxsize=2048)
+def _ended(outcome: Outcome, rows: int | None, tag: str, sqlstate: str) -> bytes:
+    parts = (outcome.value, rows, tag, sqlstate)
+    return b',"outcome":%b,"rows":%b,"tag":%b,"sqlstate":%b,"ms":' % tuple(map(_json, parts))
+
+
+def _rest(told: bytes, size: int, digest: str) -> bytes:
+    """`size` in bytes and `sha256` of a text that was cut; what is told of bound values."""
+    return (b',"size":%d,"sha256":%b' % (size, _json(digest)) if digest else b"") + told + b"}\n"
+
+
+def _told(parameters: Parameters, values: tuple[bytes | None, ...] | None, key: bytes) -> bytes:
+    """The values, or their HMACs in a field of their own, so that none can be taken for the other."""
+    if values is None or parameters is Parameters.OFF:
+        return b""
+    if parameters is Parameters.FULL:
+        return b',"values":' + _json([_shown(value) for value in values])
+    return b',"value_hashes":' + _json([None if value is None else value_hash(key, value) for value in values])
 
 
 def key_file(log_path: Path) -> Path:
@@ -266,3 +290,7 @@ def own_key(log_path: Path) -> bytes:
 
 def _shown(value: bytes | None) -> str | None:
     return None if value is None else value.decode("utf-8", "backslashreplace")
+
+
+def _size_of(value: bytes | None) -> int:
+    return 5 if value is None else len(value)
