@@ -63,6 +63,7 @@ RESPONSE = Evidence(
     involvement="acknowledged",
     is_vetted=False,
     escalated_to=2,
+    path=("checkout", "orders"),
 )
 ALLOW = Allow(
     request=REQUEST,

@@ -8,14 +8,15 @@ from typing import Any
 
 import pytest
 
-from tests.builders import CALLER, HOUR, NOW, index, links, request, resource, shift
+from tests.builders import CALLER, HOUR, NOW, SOURCE, incident, index, links, request, resource, responder, shift
 from tests.fakes.audit import MemoryAudit
 from tests.fakes.clock import DrivenClock
 from tests.fakes.engine import ScriptedEngine
 from watchkey.flows.request_access import Directory, RequestAccess
-from watchkey.model.access import Allow, Caller, Deny, Outcome, Reason, Subject, Verdict
+from watchkey.model.access import Allow, Caller, Deny, FactKind, Outcome, Reason, Subject, Verdict
 from watchkey.model.audit import AuditEvent, DecisionMade, DecisionsRepeated
-from watchkey.model.ids import CallerId, ResourceId, SubjectId
+from watchkey.model.ids import CallerId, PrivilegeName, ResourceId, SubjectId
+from watchkey.model.oncall import Incident, Involvement
 from watchkey.ports import RosterStore
 from watchkey.rules.roster import RosterIndex
 from watchkey.stores.memory import MemoryRosters
@@ -261,3 +262,157 @@ def test_explaining_decides_alike_and_records_nothing() -> None:
     assert later.decision.until == NOW + 2 * HOUR
     nothing = asyncio.run(desk.access.explain(request(resource=ResourceId("nothing"))))
     assert nothing.decision.reason is Reason.UNKNOWN_RESOURCE
+
+
+# --- the end of an incident -----------------------------------------------------------------------------------------
+
+GRACE = timedelta(minutes=15)
+
+
+@dataclass
+class Fire(Desk):
+    """An incident at which alice is, on a resource with a time of grace."""
+
+    directory: Directory = field(
+        default_factory=lambda: Directory(
+            resources={ResourceId("orders-db"): resource(incident_grace=GRACE)}, links=links()
+        )
+    )
+
+    def shows(self, *incidents: Incident) -> None:
+        """A read that is taken over, and told of as the service does."""
+        self.read(index(incidents=incidents))
+        self.access.roster_changed(SOURCE)
+
+
+BURNING = incident(responder())
+
+
+def test_who_held_it_at_the_end_of_the_incident_keeps_it_for_the_time_of_grace() -> None:
+    desk = Fire()
+    desk.shows(BURNING)
+    assert desk.ask().reason is Reason.RESPONDING
+    desk.clock.advance(timedelta(minutes=20))
+    desk.shows()
+    answer = desk.ask()
+    assert isinstance(answer, Allow)
+    assert (answer.reason, answer.until) == (Reason.GRACE, NOW + timedelta(minutes=35))
+    assert [fact.kind for fact in desk.decisions()[-1].decision.evidence] == [FactKind.GRACE]
+    desk.clock.advance(timedelta(minutes=15))
+    desk.shows()
+    assert desk.ask().reason is Reason.NOT_ON_CALL
+
+
+def test_later_reads_do_not_prolong_the_grace() -> None:
+    desk = Fire()
+    desk.shows(BURNING)
+    desk.ask()
+    desk.shows()
+    ends = {desk.ask().until}  # type: ignore[union-attr]  # an allow
+    for i in range(1, 3):
+        desk.clock.advance(timedelta(minutes=5))
+        desk.shows(incident(id=f"Q{i + 5}"))
+        ends.add(desk.ask().until)  # type: ignore[union-attr]  # an allow
+    assert ends == {NOW + GRACE}
+    desk.clock.advance(timedelta(minutes=5))
+    assert isinstance(desk.ask(), Deny)
+
+
+def test_a_grace_that_nobody_asks_for_runs_all_the_same() -> None:
+    desk = Fire()
+    desk.shows(BURNING)
+    desk.ask()
+    desk.shows()
+    desk.clock.advance(timedelta(minutes=10))
+    desk.shows(incident(id="Q9"))
+    assert desk.ask().until == NOW + GRACE  # type: ignore[union-attr]  # an allow
+
+
+@pytest.mark.parametrize("then", [(), (incident(),), (incident(responder("PBOB")),)])
+def test_resolving_unassigning_and_taking_back_have_a_grace_and_declining_has_none(then: tuple[Incident, ...]) -> None:
+    desk = Fire()
+    desk.shows(BURNING)
+    desk.ask()
+    desk.shows(*then)
+    assert desk.ask().reason is Reason.GRACE
+    desk.shows(incident(responder(involvement=Involvement.DECLINED)))
+    assert isinstance(desk.ask(), Deny)
+
+
+def test_who_declines_has_no_grace() -> None:
+    desk = Fire()
+    desk.shows(BURNING)
+    desk.ask()
+    desk.shows(incident(responder(involvement=Involvement.DECLINED)))
+    assert isinstance(desk.ask(), Deny)
+    desk.shows()
+    assert isinstance(desk.ask(), Deny)
+
+
+def test_who_held_nothing_or_another_privilege_gets_no_grace() -> None:
+    desk = Fire()
+    desk.shows(incident(responder(), responder("PBOB")))
+    desk.ask("alice", privilege="read")
+    desk.shows()
+    assert desk.ask("alice", privilege="read").reason is Reason.GRACE
+    assert isinstance(desk.ask("alice"), Deny)
+    assert isinstance(desk.ask("bob", privilege="read"), Deny)
+
+
+def test_an_allow_that_had_run_out_before_the_end_gives_no_grace() -> None:
+    desk = Fire()
+    desk.shows(BURNING)
+    desk.ask()
+    desk.clock.advance(HOUR)
+    desk.shows()
+    assert isinstance(desk.ask(), Deny)
+
+
+def test_who_was_denied_meanwhile_held_nothing() -> None:
+    desk = Fire()
+    desk.shows(BURNING)
+    desk.ask()
+    desk.shows(BURNING, incident(id="Q9"))
+    desk.engine.verdict = Verdict(outcome=Outcome.NO)
+    assert isinstance(desk.ask(), Deny)
+    desk.engine.verdict = Verdict(outcome=Outcome.YES)
+    desk.shows()
+    assert isinstance(desk.ask(), Deny)
+
+
+def test_without_the_setting_the_incident_ends_at_once() -> None:
+    desk = Fire(directory=Directory(resources={ResourceId("orders-db"): resource()}, links=links()))
+    desk.shows(BURNING)
+    desk.ask()
+    desk.shows()
+    assert isinstance(desk.ask(), Deny)
+
+
+def test_a_roster_that_changes_while_the_allow_is_written_leaves_no_grace() -> None:
+    desk = Fire()
+    desk.shows(BURNING)
+    append = desk.audit.append
+
+    async def while_the_incident_ends(event: AuditEvent) -> int:
+        desk.shows()
+        return await append(event)
+
+    desk.audit.append = while_the_incident_ends  # type: ignore[method-assign]  # the one moment
+    desk.ask()
+    desk.audit.append = append  # type: ignore[method-assign]  # the one moment
+    desk.clock.advance(timedelta(minutes=5))
+    desk.shows(incident(id="Q9"))
+    assert isinstance(desk.ask(), Deny)
+
+
+def test_dependencies_of_the_configuration_carry_a_responder_across() -> None:
+    guarded = resource(blast_opens=frozenset({PrivilegeName("read")}))
+    desk = Fire(
+        directory=Directory(
+            resources={guarded.id: guarded}, links=links(), dependents={SOURCE: {"orders": ("checkout",)}}
+        )
+    )
+    desk.shows(incident(responder(), service="checkout"))
+    answer = desk.ask(privilege="read")
+    assert (answer.reason, answer.evidence[0].path) == (Reason.RESPONDING, ("checkout", "orders"))
+    assert desk.ask().reason is Reason.OUTSIDE_BLAST_RADIUS

@@ -11,7 +11,15 @@ from tests.fakes.scripted_http import answer
 from tests.flows import test_keep_roster, test_request_access, test_sync_roster
 from tests.model import test_oncall, test_secret
 from tests.properties.planting import Mutant
-from tests.rules import test_decide, test_evidence, test_identity, test_merkle, test_policy_bundle, test_webhook
+from tests.rules import (
+    test_decide,
+    test_evidence,
+    test_grace,
+    test_identity,
+    test_merkle,
+    test_policy_bundle,
+    test_webhook,
+)
 from tests.wiring import test_bundles
 from watchkey.model.access import Outcome, Reason
 
@@ -24,6 +32,11 @@ def unvetted() -> None:
 
 def not_escalated() -> None:
     test_evidence.test_a_level_counts_once_an_incident_has_escalated_to_it(2, (1,), Reason.NOT_ESCALATED)
+
+
+def wide_radius() -> None:
+    asked = test_evidence.far(asks="write")
+    test_evidence.test_the_blast_radius_is_what_the_resource_says_and_no_wider(asked, [Reason.OUTSIDE_BLAST_RADIUS])
 
 
 def truthy() -> None:
@@ -151,6 +164,73 @@ CAUGHT: tuple[tuple[Mutant, Callable[[], None]], ...] = (
             "",
         ),
         test_evidence.test_who_escalates_an_incident_of_his_own_gets_the_unvetted_privileges_only,
+    ),
+    (
+        Mutant(
+            "a dependent opens everything",
+            "watchkey.rules.evidence:_incident_objection",
+            "if evidence.path and question.request.privilege not in resource.blast_opens",
+            "if False",
+        ),
+        wide_radius,
+    ),
+    (
+        Mutant(
+            "dependencies work both ways",
+            "watchkey.rules.dependencies:turned",
+            "found[one][service] = None",
+            "found[one][service] = found[service][one] = None",
+        ),
+        test_evidence.test_depending_on_something_opens_nothing_the_other_way,
+    ),
+    (
+        Mutant(
+            "grace for who declined",
+            "watchkey.rules.grace:has_declined",
+            "responder.involvement is Involvement.DECLINED",
+            "False",
+        ),
+        test_request_access.test_who_declines_has_no_grace,
+    ),
+    (
+        Mutant(
+            "grace without a cap",
+            "watchkey.rules.grace:Parting.until",
+            "min(grace, GRACE_MAX)",
+            "grace",
+        ),
+        test_grace.test_the_end_is_absolute_and_capped,
+    ),
+    (
+        Mutant(
+            "grace that each read prolongs",
+            f"{ACCESS}.roster_changed",
+            "fact.scope.source != source or is_at_it(fact, held.index)",
+            "True",
+        ),
+        test_request_access.test_a_grace_that_nobody_asks_for_runs_all_the_same,
+    ),
+    (
+        Mutant("grace after a denial", f"{ACCESS}._note_parts", "self._parts.pop(key, None)", "pass"),
+        test_request_access.test_who_was_denied_meanwhile_held_nothing,
+    ),
+    (
+        Mutant(
+            "grace for an allow that had run out",
+            f"{ACCESS}.roster_changed",
+            "if parts.since <= now < parts.until else ()",
+            "if parts.since <= now else ()",
+        ),
+        test_request_access.test_an_allow_that_had_run_out_before_the_end_gives_no_grace,
+    ),
+    (
+        Mutant(
+            "grace from an end that nobody saw",
+            f"{ACCESS}._note_parts",
+            "facts and basis == self._basis(request.resource)",
+            "facts",
+        ),
+        test_request_access.test_a_roster_that_changes_while_the_allow_is_written_leaves_no_grace,
     ),
     (
         Mutant(

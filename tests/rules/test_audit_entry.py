@@ -192,6 +192,7 @@ def test_an_allow_in_full() -> None:
                 "incident": "I1",
                 "involvement": "acknowledged",
                 "is_vetted": False,
+                "path": ["checkout", "orders"],
                 "escalated_to": 2,
             },
         ],

@@ -1,15 +1,30 @@
 """Which facts are found, in which scope, and what speaks against each."""
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from tests.builders import HOUR, NOW, SCHEDULE, SERVICE, incident, question, request, resource, responder, shift
+from tests.builders import (
+    HOUR,
+    NOW,
+    POLICY,
+    SCHEDULE,
+    SERVICE,
+    SOURCE,
+    incident,
+    question,
+    request,
+    resource,
+    responder,
+    shift,
+)
 from watchkey.model.access import Evidence, FactKind, Needs, Reason, StaleMode
-from watchkey.model.ids import SourceName
-from watchkey.model.oncall import IncidentStatus, Involvement, Person, Provenance, Scope, ScopeKind
+from watchkey.model.ids import PersonId, SourceName
+from watchkey.model.oncall import IncidentStatus, Involvement, Person, Provenance, Scope, ScopeKind, Service
 from watchkey.rules.evidence import Question, find_evidence
+from watchkey.rules.grace import Parting
 
 
 def objections(asked: Question) -> list[Reason | None]:
@@ -211,3 +226,113 @@ def test_an_escalation_of_a_stale_roster_carries_as_long_as_a_lease_of_that_time
 
 def test_a_schedule_has_no_escalation_to_follow() -> None:
     assert objections(follows(2, about={"scopes": (SCHEDULE,)})) == [Reason.NOT_ESCALATED]
+
+
+# --- by way of dependencies ---------------------------------------------------------------------------------------
+
+CHAIN = (
+    Service(id="orders", name="Orders", policy="orders-policy"),
+    Service(id="checkout", name="Checkout", policy=None, depends_on=("orders",)),
+    Service(id="web", name="Web", policy=None, depends_on=("checkout", "gone")),
+)
+
+
+def far(service: str = "checkout", asks: str = "read", depth: int = 1, **changes: Any) -> Question:
+    """A responder to an incident of another service asks about the orders."""
+    about = {"blast_opens": frozenset({"read"}), "blast_depth": depth, **changes.pop("about", {})}
+    incidents = changes.pop("incidents", (incident(responder(), service=service),))
+    return question(
+        asks=request(privilege=asks),
+        about=resource(**about),
+        facts={"services": CHAIN, "incidents": incidents} | changes.pop("facts", {}),
+        **changes,
+    )
+
+
+def test_a_responder_reads_what_the_burning_service_depends_on() -> None:
+    [fact] = accepted(far())
+    assert (fact.kind, fact.path, fact.scope) == (FactKind.RESPONDING, ("checkout", "orders"), SERVICE)
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        (far(asks="write"), [Reason.OUTSIDE_BLAST_RADIUS]),
+        (far(about={"blast_opens": frozenset()}), []),
+        (far("web"), []),
+        (far("web", depth=2), [None]),
+        (far("gone", depth=5), []),
+        (far("stock"), []),
+        (far(about={"scopes": (POLICY,)}), []),
+        (far(incidents=(incident(responder(), service="checkout", status=IncidentStatus.RESOLVED),)), []),
+        (far(incidents=(incident(responder(involvement=Involvement.ASSIGNED), service="checkout"),)),
+         [Reason.NOT_RESPONDING]),
+        (far(about={"needs": Needs.ON_CALL}), [Reason.NOT_ON_CALL]),
+        (far(about={"unvetted": frozenset()},
+             incidents=(incident(responder(), service="checkout", opened_by="PALICE"),)), [Reason.INCIDENT_UNVETTED]),
+        (far(facts={"services": CHAIN[:1]}), []),
+        (far(facts={"services": CHAIN[:1]}, dependents={SOURCE: {"orders": ("checkout",)}}), [None]),
+        (far(facts={"services": CHAIN[:1]}, dependents={SourceName("other"): {"orders": ("checkout",)}}), []),
+        (far(dependents={SOURCE: {"orders": ("checkout",), "checkout": ("orders",)}}), [None]),
+        (far("orders", depth=5, dependents={SOURCE: {"web": ("orders",)}}), [None]),
+    ],
+)  # fmt: skip
+def test_the_blast_radius_is_what_the_resource_says_and_no_wider(
+    asked: Question, expected: list[Reason | None]
+) -> None:
+    assert objections(asked) == expected
+
+
+def test_depending_on_something_opens_nothing_the_other_way() -> None:
+    """Who responds to the orders gets nothing on the checkout that depends on them."""
+    checkout = Scope(SOURCE, ScopeKind.SERVICE, "checkout")
+    asked = far("orders", depth=5, about={"scopes": (checkout,)})
+    assert objections(asked) == []
+
+
+# --- grace ----------------------------------------------------------------------------------------------------------
+
+GRACE = timedelta(minutes=15)
+
+
+def parted(ago: timedelta = timedelta(minutes=5), grace: timedelta = GRACE, **changes: Any) -> Question:
+    """Alice was responding until a while ago, and held `write`."""
+    [was] = accepted(question(facts={"incidents": (incident(responder()),)}))
+    part = Parting(was=replace(was, **changes.pop("was", {})), ended_at=NOW - ago)
+    about = resource(incident_grace=grace, **changes.pop("about", {}))
+    return question(about=about, partings=(part,), **changes)
+
+
+def test_who_was_responding_keeps_it_to_the_end_of_the_grace() -> None:
+    [fact] = accepted(parted())
+    assert (fact.kind, fact.until) == (FactKind.GRACE, NOW + timedelta(minutes=10))
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        (parted(timedelta(0)), [None]),
+        (parted(GRACE - timedelta(microseconds=1)), [None]),
+        (parted(GRACE), []),
+        (parted(grace=timedelta(0)), []),
+        (parted(timedelta(minutes=30), grace=24 * HOUR), []),
+        (parted(timedelta(minutes=29), grace=24 * HOUR), [None]),
+        (parted(-timedelta(seconds=1)), []),
+        (parted(was={"person": PersonId("PBOB")}), []),
+        (parted(was={"scope": POLICY}), []),
+        (parted(was={"involvement": "scribe"}), [Reason.NOT_RESPONDING]),
+        (parted(was={"is_vetted": False}), [Reason.INCIDENT_UNVETTED]),
+        (parted(was={"path": ("checkout", "orders")}), [Reason.OUTSIDE_BLAST_RADIUS]),
+        (parted(about={"needs": Needs.ON_CALL}), [Reason.NOT_ON_CALL]),
+        (parted(facts={"incidents": (incident(responder(involvement=Involvement.DECLINED)),)}), []),
+        (parted(age=timedelta(minutes=11), about={"stale_mode": StaleMode.STRICT}), [Reason.ROSTER_STALE]),
+        (parted(age=timedelta(minutes=11)), [None]),
+    ],
+)
+def test_grace_is_for_the_same_person_and_never_longer(asked: Question, expected: list[Reason | None]) -> None:
+    assert objections(asked) == expected
+
+
+def test_who_has_left_the_company_has_no_grace() -> None:
+    people = (Person(id="PALICE", name="alice", active=False),)  # type: ignore[arg-type]  # short
+    assert find_evidence(parted(facts={"people": people})).doubts == (Reason.PERSON_INACTIVE,)

@@ -143,3 +143,8 @@ def test_groups_and_the_bundle_itself() -> None:
         "built_ns": 1782907201000000000,
         "trusts_groups": False,
     }
+
+
+def test_a_level_that_follows_the_escalation_is_not_handed_out_as_a_plain_one() -> None:
+    assert resource_document(resource(max_level=2))["max_level"] == 2
+    assert resource_document(resource(max_level=2, level_follows_escalation=True))["max_level"] == 1

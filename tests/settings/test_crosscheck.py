@@ -111,6 +111,39 @@ def test_the_base_is_right() -> None:
             "nobody can be responding; expected e.g. [acknowledged, joined]",
         ),
         (
+            BASE.replace("service: P1", "schedule: S") + "    level_follows_escalation: true\n",
+            "7:31 resources.db.level_follows_escalation",
+            (
+                "a schedule has neither levels nor incidents; expected `opened_by` with services or escalation "
+                "policies only"
+            ),
+        ),
+        (
+            BASE + "    needs: either\n    incident_grace: 31m\n",
+            "8:21 resources.db.incident_grace",
+            "31m is out of range; expected from 0s to 30m",
+        ),
+        (
+            BASE + "    blast_radius: {opens: [read]}\n",
+            "7:19 resources.db.blast_radius",
+            "responders are not let in at all; expected needs: responding, or either",
+        ),
+        (
+            BASE + "    needs: either\n    blast_radius: {opens: [reed]}\n",
+            "8:28 resources.db.blast_radius.opens[0]",
+            "there is no privilege 'reed'; expected one of read, write; did you mean read?",
+        ),
+        (
+            BASE.replace("service: P1", "schedule: S") + "    needs: either\n    blast_radius: {opens: [read]}\n",
+            "8:19 resources.db.blast_radius",
+            "no service opens it, and only services depend on each other; expected `opened_by` with a service",
+        ),
+        (
+            BASE + "dependencies: {pagr: {a: [b]}}\n",
+            "7:22 dependencies.pagr",
+            "there is no source 'pagr'; expected one of other, pager; did you mean pager?",
+        ),
+        (
             BASE + f"callers: {{gw: {{token_hashes: ['{HASH}'], resources: [dbb]}}}}\n",
             "7:119 callers.gw.resources[0]",
             "there is no resource 'dbb'; expected one of db; did you mean db?",
@@ -170,8 +203,8 @@ def test_the_base_is_right() -> None:
             BASE + "sources2: {}\n",
             "7:1 sources2",
             (
-                "unknown key; expected one of version, defaults, policies, callers, links, groups, storage, "
-                "listen, sync, time_zone"
+                "unknown key; expected one of version, defaults, policies, callers, links, dependencies, groups, "
+                "storage, listen, sync, time_zone"
             ),
         ),
         (

@@ -17,9 +17,15 @@ from watchkey.model.ids import CallerId, PrivilegeName, ResourceId, SourceName, 
 from watchkey.rules.policy_change import Change, change_between
 
 _NOT_JUDGED: Final = frozenset(
-    {Reason.CALLER_NOT_ALLOWED, Reason.UNKNOWN_RESOURCE, Reason.AUDIT_UNAVAILABLE, Reason.INTERNAL_ERROR}
+    {
+        Reason.CALLER_NOT_ALLOWED,
+        Reason.UNKNOWN_RESOURCE,
+        Reason.AUDIT_UNAVAILABLE,
+        Reason.INTERNAL_ERROR,
+        Reason.GRACE,  # what it rested on is in no roster any more
+    }
 )
-"""Denials that no policy had a part in."""
+"""Denials that no policy had a part in, and allows that no roster shows."""
 
 
 class _Ground(msgspec.Struct, frozen=True):

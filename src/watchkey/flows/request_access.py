@@ -21,6 +21,8 @@ from watchkey.model.access import (
     Caller,
     Decision,
     Deny,
+    Evidence,
+    FactKind,
     Outcome,
     Reason,
     Resource,
@@ -32,7 +34,9 @@ from watchkey.model.errors import PortError
 from watchkey.model.ids import CallerId, PrivilegeName, ResourceId, SourceName, SubjectId
 from watchkey.ports import AuditLog, Clock, HeldRoster, PolicyEngine, RosterStore
 from watchkey.rules.decide import decide, grounds
+from watchkey.rules.dependencies import Dependents
 from watchkey.rules.evidence import Findings, Question, View, find_evidence
+from watchkey.rules.grace import GRACE_MAX, Parting, is_at_it, partings
 from watchkey.rules.identity import Links
 from watchkey.rules.policy_input import policy_document
 from watchkey.rules.sentences import plain_denial
@@ -54,6 +58,8 @@ class Directory:
     links: Links
     groups: Mapping[SubjectId, frozenset[str]] = field(default_factory=dict)
     """Groups by local review; a trusted caller may add what the identity provider said."""
+    dependents: Dependents = field(default_factory=dict)
+    """Which services depend on which, besides what the rosters tell."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +82,16 @@ class Answered:
     repeats: int = 0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Parts:
+    """The incident facts of an allow that was given at `since` and holds until `until`."""
+
+    facts: tuple[Evidence, ...]
+    since: datetime
+    until: datetime
+
+
+_Held = tuple[SubjectId, PrivilegeName, ResourceId]
 _Key = tuple[SubjectId, frozenset[str], PrivilegeName, ResourceId, CallerId]
 
 
@@ -107,6 +123,9 @@ class RequestAccess:
         self._time_floor = time_floor
         self._observe = observe
         self._answered: OrderedDict[_Key, Answered] = OrderedDict()
+        self._parts: OrderedDict[_Held, _Parts] = OrderedDict()
+        """What the last allow rests on of incidents, where their end has a time of grace."""
+        self._partings: dict[_Held, tuple[Parting, ...]] = {}
 
     async def decide(self, request: AccessRequest, caller: Caller) -> Decision:
         """Decide, record, answer. Never raises for a reason of its own: a failure inside is a denial."""
@@ -150,6 +169,29 @@ class RequestAccess:
         verdict = await self._engines[question.resource.policy].evaluate(document, now=now)
         decision = decide(question, findings, verdict, zone=self._zone)
         return Explanation(decision=decision, findings=findings, document=document, verdict=verdict)
+
+    def roster_changed(self, source: SourceName) -> None:
+        """A source has another roster: note whose part in an incident has ended, as long as he still holds an allow.
+
+        To be called right after the swap. What is not noted, over a restart for instance, has no grace.
+        """
+        held = self._rosters.held().get(source)
+        now = self._clock.now()
+        self._partings = {key: kept for key, ended in self._partings.items() if (kept := _not_over(ended, now))}
+        if held is None:
+            return
+        for key, parts in list(self._parts.items()):
+            ended = tuple(partings(parts.facts, held.index, now)) if parts.since <= now < parts.until else ()
+            facts = tuple(fact for fact in parts.facts if fact.scope.source != source or is_at_it(fact, held.index))
+            if facts and now < parts.until:
+                self._parts[key] = replace(parts, facts=facts)
+            else:
+                del self._parts[key]
+            if ended:
+                self._partings[key] = (
+                    *(one for one in self._partings.get(key, ()) if not _is_of_any(one, ended)),
+                    *ended,
+                )
 
     async def write_repeats(self) -> None:
         """Write the counts of repeated answers; called now and then, and at the end."""
@@ -210,6 +252,8 @@ class RequestAccess:
             views=self._views(resource),
             links=self.directory.links,
             time_floor=self._time_floor,
+            dependents=self.directory.dependents,
+            partings=self._partings.get((subject.id, request.privilege, resource.id), ()),
         )
 
     def _views(self, resource: Resource) -> dict[SourceName, View]:
@@ -238,7 +282,25 @@ class RequestAccess:
             return Answered(decision=denied, seq=-1, basis=())
         answered = Answered(decision=decision, seq=seq, basis=basis)
         self._remember(key, answered)
+        self._note_parts(decision, basis)
         return answered
+
+    def _note_parts(self, decision: Decision, basis: tuple[object, ...]) -> None:
+        """Remember what an allow rests on of incidents; a denial forgets it, as nothing is held any more.
+
+        When the roster has changed while the decision was written, its end was not seen, and there is no grace.
+        """
+        request = decision.request
+        resource = self.directory.resources.get(request.resource)
+        key = (request.subject.id, request.privilege, request.resource)
+        self._parts.pop(key, None)
+        if resource is None or not resource.incident_grace or not isinstance(decision, Allow):
+            return
+        facts = tuple(fact for fact in decision.evidence if fact.kind is FactKind.RESPONDING)
+        if facts and basis == self._basis(request.resource):
+            self._parts[key] = _Parts(facts=facts, since=decision.decided_at, until=decision.until)
+            if len(self._parts) > REMEMBERED_MAX:
+                self._parts.popitem(last=False)
 
     def _remember(self, key: _Key, answered: Answered) -> None:
         self._answered.pop(key, None)
@@ -264,6 +326,14 @@ class RequestAccess:
 
 def _view(held: HeldRoster, ticks: float) -> View:
     return View(index=held.index, revision=held.revision, age=timedelta(seconds=max(0.0, ticks - held.read_at)))
+
+
+def _not_over(ended: tuple[Parting, ...], now: datetime) -> tuple[Parting, ...]:
+    return tuple(one for one in ended if now < one.until(GRACE_MAX))
+
+
+def _is_of_any(one: Parting, others: tuple[Parting, ...]) -> bool:
+    return any((one.was.incident, one.was.involvement) == (each.was.incident, each.was.involvement) for each in others)
 
 
 def _repeats(known: Answered, decision: Decision, basis: tuple[object, ...]) -> bool:

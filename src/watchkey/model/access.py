@@ -86,6 +86,12 @@ class Resource:
     forecast_max: timedelta = timedelta(hours=24)
     opens: Mapping[Provenance, frozenset[PrivilegeName]] = field(default_factory=dict)
     """Which privileges a shift of each grade opens; a grade that is not named opens nothing."""
+    blast_opens: frozenset[PrivilegeName] = frozenset()
+    """Which privileges an incident of a service that depends on one of `scopes` opens."""
+    blast_depth: int = 1
+    """Over how many dependencies such an incident may be away."""
+    incident_grace: timedelta = timedelta(0)
+    """How long who was responding keeps what he held when his part in the incident ended."""
     unvetted: frozenset[PrivilegeName] = frozenset()
     """Which privileges an incident gives that nobody but its own opener has acknowledged."""
     eligible_groups: frozenset[str] = frozenset()
@@ -112,6 +118,8 @@ class FactKind(StrEnum):
 
     ON_CALL = "on_call"
     RESPONDING = "responding"
+    GRACE = "grace"
+    """Was responding, and held the privilege, until a moment ago."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,6 +143,8 @@ class Evidence:
     """For RESPONDING: `acknowledged`, `joined`, `assigned`, or the role's name."""
     is_vetted: bool = True
     """For RESPONDING: somebody else than its opener is at the incident too, or a machine opened it."""
+    path: tuple[str, ...] = ()
+    """For RESPONDING through dependencies: the services from the incident's to the scope's, both included."""
     escalated_to: int | None = None
     """For ON_CALL: the highest level that an open incident of the scope has reached; `incident` is that one."""
 
@@ -172,6 +182,7 @@ class Reason(StrEnum):
     # allows
     ON_CALL = "on_call"
     RESPONDING = "responding"
+    GRACE = "grace"
     NO_FACT_NEEDED = "no_fact_needed"
     # denials that concern the question
     CALLER_NOT_ALLOWED = "caller_not_allowed"
@@ -197,6 +208,7 @@ class Reason(StrEnum):
     PROVENANCE_TOO_WEAK = "provenance_too_weak"
     NOT_RESPONDING = "not_responding"
     INCIDENT_UNVETTED = "incident_unvetted"
+    OUTSIDE_BLAST_RADIUS = "outside_blast_radius"
     SCOPE_UNKNOWN = "scope_unknown"
     # ... the policy
     POLICY_DENIED = "policy_denied"

@@ -23,7 +23,18 @@ reasons contains "responding" if {
 	input.resource.needs in {"responding", "either"}
 	some response in input.responding
 	response.involvement in input.resource.incident_roles
+	in_radius(response)
 	vetted(response)
+}
+
+reasons contains "grace" if {
+	input.resource.needs in {"responding", "either"}
+	some parting in input.grace
+	parting.involvement in input.resource.incident_roles
+	in_radius(parting)
+	vetted(parting)
+	parting.ended_ns <= input.now_ns
+	input.now_ns < parting.until_ns
 }
 
 reasons contains "no_fact_needed" if input.resource.needs == "nothing"
@@ -64,6 +75,14 @@ grade_opens(shift) if input.privilege in input.resource.opens[grade(shift)]
 grade(shift) := "permanent" if {
 	shift.end_kind == "permanent"
 } else := shift.provenance
+
+# An incident of the resource's own pager has no path; one of a dependent opens what the resource says, and no more.
+in_radius(fact) if count(fact.path) == 0
+
+in_radius(fact) if {
+	count(fact.path) - 1 <= input.resource.blast_radius.depth
+	input.privilege in input.resource.blast_radius.opens
+}
 
 vetted(fact) if fact.is_vetted
 

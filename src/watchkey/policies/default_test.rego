@@ -16,18 +16,25 @@ shift := {
 response := {
 	"person": "PALICE", "scope": {"source": "pagerduty", "kind": "service", "id": "PORDERS"},
 	"incident": "Q1", "involvement": "acknowledged", "since": null, "since_ns": null, "is_vetted": true,
+	"path": [],
+}
+
+parting := {
+	"person": "PALICE", "scope": {"source": "pagerduty", "kind": "service", "id": "PORDERS"},
+	"incident": "Q1", "involvement": "acknowledged", "ended_at": "", "ended_ns": now - hour, "until": "",
+	"until_ns": now + 1, "is_vetted": true, "path": [],
 }
 
 resource := {
 	"id": "orders-db", "kind": "postgres", "labels": {}, "needs": "either", "max_level": 1, "level_follows_escalation": false,
 	"incident_roles": ["acknowledged", "joined"],
 	"opens": {"rota": ["read", "write"], "self_override": ["read"]},
-	"unvetted": ["read"], "ttl_max_s": 3600,
+	"unvetted": ["read"], "blast_radius": {"opens": [], "depth": 1}, "ttl_max_s": 3600,
 }
 
 question := {
 	"version": 1, "now": "", "now_ns": now, "subject": {"id": "alice", "groups": []}, "privilege": "write",
-	"resource": resource, "on_call": [], "responding": [], "is_stale": false, "caller": "test", "context": {},
+	"resource": resource, "on_call": [], "responding": [], "grace": [], "is_stale": false, "caller": "test", "context": {},
 }
 
 on_call(change) := object.union(question, {"on_call": [object.union(shift, change)]})
@@ -100,6 +107,29 @@ test_an_unknown_grade_opens_nothing if not watchkey.decision.allow with input as
 
 test_a_responder_is_let_in if {
 	watchkey.decision == {"allow": true, "ttl": 3600, "reasons": {"responding"}} with input as responding({})
+}
+
+from_far(path, opens, depth) := object.union(
+	responding({"path": path}),
+	{"resource": object.union(resource, {"blast_radius": {"opens": opens, "depth": depth}})},
+)
+
+test_a_dependent_opens_what_the_resource_says if {
+	watchkey.decision.allow with input as from_far(["checkout", "orders"], ["write"], 1)
+	not watchkey.decision.allow with input as from_far(["checkout", "orders"], ["read"], 1)
+	not watchkey.decision.allow with input as from_far(["web", "checkout", "orders"], ["write"], 1)
+	not watchkey.decision.allow with input as responding({"path": ["checkout", "orders"]})
+}
+
+after(change) := object.union(question, {"grace": [object.union(parting, change)]})
+
+test_grace_lasts_to_its_end if {
+	watchkey.decision == {"allow": true, "ttl": 3600, "reasons": {"grace"}} with input as after({})
+	not watchkey.decision.allow with input as after({"until_ns": now})
+	not watchkey.decision.allow with input as after({"ended_ns": now + 1})
+	not watchkey.decision.allow with input as after({"involvement": "assigned"})
+	not watchkey.decision.allow with input as after({"is_vetted": false})
+	not watchkey.decision.allow with input as after({"path": ["checkout", "orders"]})
 }
 
 test_being_asked_is_not_responding if not watchkey.decision.allow with input as responding({"involvement": "requested"})

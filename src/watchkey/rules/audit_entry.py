@@ -80,6 +80,7 @@ def _evidence(fact: Evidence) -> dict[str, Any]:
         "incident": fact.incident,
         "involvement": fact.involvement,
         "is_vetted": fact.is_vetted,
+        "path": list(fact.path) or None,
         "escalated_to": fact.escalated_to,
     }
     return {name: value for name, value in fields.items() if value is not None}

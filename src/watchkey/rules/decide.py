@@ -33,6 +33,7 @@ from watchkey.rules.sentences import allow_sentence, denial
 NEAREST_FIRST: Final = (
     # Facts were found and fall short: the person is closest to yes here.
     Reason.INCIDENT_UNVETTED,
+    Reason.OUTSIDE_BLAST_RADIUS,
     Reason.PROVENANCE_TOO_WEAK,
     Reason.LEVEL_TOO_HIGH,
     Reason.LEVEL_UNKNOWN,
@@ -118,8 +119,10 @@ def _nearest(question: Question, findings: Findings) -> Reason:
 def _why(accepted: tuple[Evidence, ...]) -> Reason:
     if not accepted:
         return Reason.NO_FACT_NEEDED
-    on_call = any(evidence.kind is FactKind.ON_CALL for evidence in accepted)
-    return Reason.ON_CALL if on_call else Reason.RESPONDING
+    kinds = {evidence.kind for evidence in accepted}
+    if FactKind.ON_CALL in kinds:
+        return Reason.ON_CALL
+    return Reason.RESPONDING if FactKind.RESPONDING in kinds else Reason.GRACE
 
 
 def _until(question: Question, accepted: tuple[Evidence, ...], verdict: Verdict) -> datetime:

@@ -4,14 +4,16 @@ A fact without an objection can carry an allow; a fact with one is kept, because
 The Rego policy sees the same facts without the objections, so that both judge independently.
 """
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
 from watchkey.model.access import AccessRequest, Evidence, FactKind, Needs, Reason, Resource, StaleMode
 from watchkey.model.ids import PersonId, SourceName
 from watchkey.model.oncall import EndKind, Incident, Involvement, Provenance, Responder, Scope, ScopeKind, Shift
+from watchkey.rules.dependencies import Dependents, paths_to
+from watchkey.rules.grace import Parting, has_declined
 from watchkey.rules.identity import Ambiguous, Links
 from watchkey.rules.incidents import Escalated, escalation, is_vetted
 from watchkey.rules.roster import RosterIndex
@@ -46,6 +48,9 @@ class Question:
     links: Links
     time_floor: datetime | None = None
     """The latest instant ever recorded; a clock far behind it has been set back."""
+    dependents: Dependents = field(default_factory=dict)
+    partings: Sequence[Parting] = ()
+    """Parts in incidents that ended while the subject held this privilege on this resource."""
 
     def is_stale(self, view: View) -> bool:
         """Whether the roster is older than this resource accepts as fresh."""
@@ -99,6 +104,8 @@ def _in_scope(question: Question, scope: Scope) -> Reason | list[Finding]:
         return person
     found = list(_on_call_facts(question, view, scope, person))
     found.extend(_responding_facts(question, view, scope, person))
+    found.extend(_dependent_facts(question, view, scope, person))
+    found.extend(_grace_facts(question, view, scope, person))
     if not found and (question.is_stale(view) or question.now >= view.index.roster.window_ends_at):
         return Reason.ROSTER_STALE  # beyond what was asked for, an empty answer says nothing
     return found
@@ -226,12 +233,42 @@ def _responding_facts(question: Question, view: View, scope: Scope, person: Pers
         yield Finding(evidence=evidence, objection=_incident_objection(question, view, evidence))
 
 
+def _dependent_facts(question: Question, view: View, scope: Scope, person: PersonId) -> Iterator[Finding]:
+    """Incidents of services that depend on this one, as far as the resource lets them count at all."""
+    resource = question.resource
+    if scope.kind is not ScopeKind.SERVICE or not resource.blast_opens:
+        return
+    declared = question.dependents.get(scope.source, {})
+
+    def dependents_of(service: str) -> Iterator[str]:
+        yield from view.index.dependents_of(service)
+        yield from declared.get(service, ())
+
+    for path in paths_to(scope.id, dependents_of, resource.blast_depth):
+        for incident, responder in view.index.incidents_of(person, Scope(scope.source, ScopeKind.SERVICE, path[0])):
+            evidence = _incident_evidence(scope, incident, responder, _responding_until(question, view), path)
+            yield Finding(evidence=evidence, objection=_incident_objection(question, view, evidence))
+
+
+def _grace_facts(question: Question, view: View, scope: Scope, person: PersonId) -> Iterator[Finding]:
+    """What just ended for this very person; an end that lies ahead, or a grace that is over, is no fact."""
+    grace = question.resource.incident_grace
+    for parting in question.partings:
+        was = parting.was
+        is_its = was.scope == scope and was.person == person and parting.ended_at <= question.now
+        if is_its and question.now < parting.until(grace) and not has_declined(was, view.index):
+            evidence = parting.evidence(scope, grace)
+            yield Finding(evidence=evidence, objection=_incident_objection(question, view, evidence))
+
+
 def _responding_until(question: Question, view: View) -> datetime | None:
     """Incidents have no published end; from a stale roster they count as long as a lease of that time would have."""
     return question.now - view.age + question.resource.ttl_max if question.is_stale(view) else None
 
 
-def _incident_evidence(scope: Scope, incident: Incident, responder: Responder, until: datetime | None) -> Evidence:
+def _incident_evidence(
+    scope: Scope, incident: Incident, responder: Responder, until: datetime | None, path: tuple[str, ...] = ()
+) -> Evidence:
     return Evidence(
         kind=FactKind.RESPONDING,
         person=responder.person,
@@ -243,6 +280,7 @@ def _incident_evidence(scope: Scope, incident: Incident, responder: Responder, u
         incident=incident.id,
         involvement=responder.role if responder.involvement is Involvement.ROLE else str(responder.involvement),
         is_vetted=is_vetted(incident, responder.person),
+        path=path,
     )
 
 
@@ -252,6 +290,8 @@ def _incident_objection(question: Question, view: View, evidence: Evidence) -> R
         return Reason.NOT_ON_CALL
     if evidence.involvement not in resource.incident_roles:
         return Reason.NOT_RESPONDING
+    if evidence.path and question.request.privilege not in resource.blast_opens:
+        return Reason.OUTSIDE_BLAST_RADIUS
     if not evidence.is_vetted and question.request.privilege not in resource.unvetted:
         return Reason.INCIDENT_UNVETTED
     if question.is_stale(view):

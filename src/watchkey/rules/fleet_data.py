@@ -147,14 +147,18 @@ def bundle_document(
 
 
 def resource_document(resource: Resource) -> dict[str, Any]:
-    """One resource: everything that a decision about it needs, and nothing of how it is reached."""
+    """One resource: everything that a decision about it needs, and nothing of how it is reached.
+
+    What an OPA is not told of narrows: a level that follows the escalation opens at level 1 only, incidents of
+    dependents open nothing, and there is no time of grace.
+    """
     return {
         "id": resource.id,
         "kind": resource.kind,
         "privileges": list(resource.privileges),
         "scopes": [{"source": scope.source, "kind": scope.kind.value, "id": scope.id} for scope in resource.scopes],
         "needs": resource.needs.value,
-        "max_level": resource.max_level,
+        "max_level": 1 if resource.level_follows_escalation else resource.max_level,
         "incident_roles": sorted(resource.incident_roles),
         "ttl_max_ns": span_ns(resource.ttl_max),
         "age_max_ns": span_ns(resource.age_max),

@@ -39,10 +39,12 @@ def policy_document(question: Question, findings: Findings) -> dict[str, Any]:
             "incident_roles": sorted(resource.incident_roles),
             "opens": {str(grade): sorted(privileges) for grade, privileges in resource.opens.items()},
             "unvetted": sorted(resource.unvetted),
+            "blast_radius": {"opens": sorted(resource.blast_opens), "depth": resource.blast_depth},
             "ttl_max_s": int(resource.ttl_max.total_seconds()),
         },
         "on_call": [_shift(fact) for fact in evidence if fact.kind is FactKind.ON_CALL],
         "responding": [_response(fact) for fact in evidence if fact.kind is FactKind.RESPONDING],
+        "grace": [_parting(fact) for fact in evidence if fact.kind is FactKind.GRACE],
         "is_stale": any(question.is_stale(view) for view in question.views.values()),
         "caller": request.caller,
         "context": dict(request.context),
@@ -77,6 +79,22 @@ def _response(fact: Evidence) -> dict[str, Any]:
         "since": _text(fact.starts_at),
         "since_ns": nanoseconds(fact.starts_at),
         "is_vetted": fact.is_vetted,
+        "path": list(fact.path),
+    }
+
+
+def _parting(fact: Evidence) -> dict[str, Any]:
+    return {
+        "person": fact.person,
+        "scope": {"source": fact.scope.source, "kind": str(fact.scope.kind), "id": fact.scope.id},
+        "incident": fact.incident,
+        "involvement": fact.involvement,
+        "ended_at": _text(fact.starts_at),
+        "ended_ns": nanoseconds(fact.starts_at),
+        "until": _text(fact.until),
+        "until_ns": nanoseconds(fact.until),
+        "is_vetted": fact.is_vetted,
+        "path": list(fact.path),
     }
 
 

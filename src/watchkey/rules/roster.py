@@ -27,6 +27,7 @@ from watchkey.model.oncall import (
     ScopeKind,
     Shift,
 )
+from watchkey.rules.dependencies import turned
 from watchkey.rules.identity import canonical_email
 
 _LEVEL_LAST: Final = 1 << 30
@@ -149,6 +150,7 @@ class RosterIndex:
         "_by_person",
         "_by_policy",
         "_by_schedule",
+        "_dependents",
         "_incidents_by_policy",
         "_incidents_by_service",
         "_people",
@@ -167,6 +169,7 @@ class RosterIndex:
         """SHA-256, hexadecimal, of the canonical content: not of when or how it was read."""
         self._people: Final = {person.id: person for person in roster.people}
         self._policy_of: Final = {service.id: service.policy for service in roster.services}
+        self._dependents: Final = turned({service.id: service.depends_on for service in roster.services})
         self._policies: Final = frozenset(policy.id for policy in roster.policies)
         self._schedules: Final = frozenset(schedule.id for schedule in roster.schedules)
         by_person: dict[PersonId, list[Shift]] = defaultdict(list)
@@ -227,6 +230,10 @@ class RosterIndex:
     def policy_of(self, service: str) -> str | None:
         """Return the escalation policy that the service pages; None also for a service that does not exist."""
         return self._policy_of.get(service)
+
+    def dependents_of(self, service: str) -> tuple[str, ...]:
+        """Return the services that the source says depend on it."""
+        return self._dependents.get(service, ())
 
     # -- who is on call ------------------------------------------------------------------------------------------
 

@@ -79,7 +79,10 @@ def allow_sentence(question: Question, accepted: tuple[Evidence, ...], until: da
 
 def _fact_words(evidence: Evidence) -> str:
     if evidence.kind is FactKind.RESPONDING:
-        return f"responding to incident {evidence.incident} ({evidence.involvement})"
+        through = f" of {evidence.path[0]}, by way of {' > '.join(evidence.path)}" if evidence.path else ""
+        return f"responding to incident {evidence.incident} ({evidence.involvement}){through}"
+    if evidence.kind is FactKind.GRACE:
+        return f"in the time of grace after incident {evidence.incident} ({evidence.involvement})"
     if evidence.level is None:
         return "on call"
     reached = f", to which incident {evidence.incident} has escalated" if evidence.escalated_to is not None else ""
@@ -142,6 +145,12 @@ def _missing(  # noqa: PLR0911 -- a table of sentences
             return (
                 f"Nobody but {subject} stands behind incident {evidence.incident} yet; once somebody else "
                 f"acknowledges it, it opens {request.privilege} on {resource.id}."
+            )
+        case Reason.OUTSIDE_BLAST_RADIUS if evidence is not None:
+            return (
+                f"{subject} is responding to incident {evidence.incident} of {evidence.path[0]}, which depends on "
+                f"{evidence.path[-1]}; that opens {_list(sorted(resource.blast_opens))} on {resource.id}, and not "
+                f"{request.privilege}."
             )
         case Reason.ROSTER_STALE:
             return _stale(question)

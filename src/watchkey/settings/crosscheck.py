@@ -11,6 +11,7 @@ import msgspec
 
 from watchkey.model.access import Needs, StaleMode
 from watchkey.model.oncall import ScopeKind
+from watchkey.rules.grace import GRACE_MAX
 from watchkey.rules.identity import canonical_name
 from watchkey.rules.located import ConfigError, Located, format_duration, nearest
 from watchkey.settings.shape import File, HttpSection, Pager, PolicySection, ResourceDefaults, ResourceSection
@@ -60,6 +61,8 @@ class CrossCheck:
         yield from self._policies()
         yield from self._callers()
         yield from self._links()
+        for source in self.file.dependencies:
+            yield from self._unknown(("dependencies", source), source, self.file.sources, "source")
         yield from self._listen(self.file.listen.http)
         yield from self._sync()
         yield from self._time_zone()
@@ -113,6 +116,8 @@ class CrossCheck:
         yield from self._within(at("ttl_max"), resource.ttl_max, _SECOND, _DAY)
         # Younger than the time between two reads, every roster would be stale most of the time.
         yield from self._within(at("age_max"), resource.age_max, max(_SECOND, self.file.sync.poll), 30 * _DAY)
+        yield from self._within(at("incident_grace"), resource.incident_grace, timedelta(0), GRACE_MAX)
+        yield from self._blast_radius(resource, at)
         if resource.level_follows_escalation and any(one.schedule is not None for one in resource.opened_by):
             yield self.root.error(
                 at("level_follows_escalation"),
@@ -129,6 +134,23 @@ class CrossCheck:
             yield self.root.error(
                 at("incident_roles"), "nobody can be responding", expected="e.g. [acknowledged, joined]"
             )
+
+    def _blast_radius(self, resource: ResourceSection, at: Any) -> Iterator[ConfigError]:
+        radius = resource.blast_radius
+        if radius is None:
+            return
+        for i, privilege in enumerate(radius.opens):
+            path = (*at("blast_radius"), "opens", i)
+            yield from self._unknown(path, privilege, resource.privileges, "privilege")
+        if resource.needs not in {Needs.RESPONDING, Needs.EITHER}:
+            yield self.root.error(
+                at("blast_radius"), "responders are not let in at all", expected="needs: responding, or either"
+            )
+        if not any(one.service for one in resource.opened_by):
+            yield self.root.error(
+                at("blast_radius"), "no service opens it, and only services depend on each other",
+                expected="`opened_by` with a service",
+            )  # fmt: skip
 
     def _written_defaults(self) -> Mapping[str, Any]:
         try:

@@ -11,6 +11,7 @@ import msgspec
 from watchkey.model.access import Caller, Link, Resource
 from watchkey.model.ids import CallerId, PersonId, PrivilegeName, ResourceId, SourceName, SubjectId
 from watchkey.model.oncall import Provenance, Scope
+from watchkey.rules.dependencies import turned
 from watchkey.rules.located import ConfigError, Located, Mark, load, nearest
 from watchkey.settings.crosscheck import CrossCheck, merged, pager_kind
 from watchkey.settings.sections import Surroundings, environment, raise_all
@@ -197,6 +198,7 @@ def _settings(shape: File, root: Located, file: Path, surroundings: Surroundings
             for subject, by_source in shape.links.items()
             for source, person in by_source.items()
         ),
+        dependents={SourceName(name): turned(services) for name, services in shape.dependencies.items()},
         groups=_groups_by_subject(shape.groups),
         storage=StorageSettings(
             path=surroundings.path(shape.storage.path),
@@ -234,6 +236,11 @@ def resource_of(name: str, section: ResourceSection) -> Resource:
         stale_mode=section.stale_mode,
         forecast_max=section.forecast_max,
         opens=_opens(section),
+        blast_opens=frozenset(PrivilegeName(one) for one in section.blast_radius.opens)
+        if section.blast_radius
+        else frozenset(),
+        blast_depth=section.blast_radius.depth if section.blast_radius else 1,
+        incident_grace=section.incident_grace,
         unvetted=frozenset(PrivilegeName(one) for one in section.unvetted),
         eligible_groups=frozenset(section.eligible_groups),
         labels=dict(section.labels),

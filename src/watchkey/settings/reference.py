@@ -12,6 +12,7 @@ _SECTIONS: Final = (
     ("defaults", "ResourceDefaults"),
     ("resources.ID", "ResourceSection"),
     ("resources.ID.opened_by[]", "Pager"),
+    ("resources.ID.blast_radius", "BlastRadius"),
     ("policies.NAME", "PolicySection"),
     ("policies.NAME.verification", "VerificationSection"),
     ("callers.ID", "CallerSection"),

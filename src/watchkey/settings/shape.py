@@ -50,6 +50,17 @@ class Pager(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ] = None
 
 
+class BlastRadius(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What an incident of a service that depends on this one opens here."""
+
+    opens: Annotated[
+        tuple[Name, ...], Meta(min_length=1, description="Which privileges it opens to its responders, e.g. `[read]`.")
+    ]
+    depth: Annotated[
+        int, Meta(ge=1, le=5, description="Over how many dependencies the incident may be away; 1 is the next one.")
+    ] = 1
+
+
 class ResourceDefaults(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What resources have in common. A resource's own line wins over `defaults`, and both over the built-in value."""
 
@@ -114,6 +125,20 @@ class ResourceDefaults(Section, frozen=True, kw_only=True, forbid_unknown_fields
             "`unknown` what `unvetted` names, `permanent` nothing."
         ),
     ] = {}
+    blast_radius: Annotated[
+        BlastRadius | None,
+        Meta(
+            description="What responders to an incident of a service that depends on this one (`dependencies`, or as "
+            "its source tells) may do here. Left out: nothing."
+        ),
+    ] = None
+    incident_grace: Annotated[
+        timedelta,
+        Meta(
+            description="How long somebody keeps a privilege held at the instant at which his part in an incident "
+            "ended; at most 30 min, never after declining, each use in the audit log."
+        ),
+    ] = timedelta(0)
     unvetted: Annotated[
         tuple[Name, ...],
         Meta(
@@ -381,6 +406,13 @@ class File(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     links: Annotated[
         Mapping[Text, Mapping[Name, Text]],
         Meta(description="Which subject is which person: subject -> source -> the person's id there."),
+    ] = {}
+    dependencies: Annotated[
+        Mapping[Name, Mapping[Text, tuple[Text, ...]]],
+        Meta(
+            description="Which service depends on which, besides what the sources tell: source -> service -> the "
+            "services that it depends on. See `blast_radius`."
+        ),
     ] = {}
     groups: Annotated[
         Mapping[Text, tuple[Text, ...]],

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from watchkey.model.access import Caller, Link, Resource
 from watchkey.model.ids import CallerId, ResourceId, SourceName, SubjectId
 from watchkey.model.secret import Secret
+from watchkey.rules.dependencies import Dependents
 from watchkey.rules.located import Located
 from watchkey.settings.sections import Surroundings
 from watchkey.settings.shape import HttpSection, PolicySection, StorageSection, SyncSection
@@ -115,6 +116,8 @@ class Settings:
     """Policies of the file; `default` is among them only when the file replaces the one that ships."""
     callers: Mapping[CallerId, CallerSettings]
     links: tuple[Link, ...]
+    dependents: Dependents
+    """Turned round: source -> service -> the services that depend on it."""
     groups: Mapping[SubjectId, frozenset[str]]
     """Turned round: the groups of each subject."""
     storage: StorageSettings

@@ -98,7 +98,7 @@ def directory_of(settings: Settings) -> Directory:
     links = Links(settings.links)
     for problem in links.problems:
         log.warning("link.ambiguous", extra={"why": problem.why})
-    return Directory(resources=settings.resources, links=links, groups=settings.groups)
+    return Directory(resources=settings.resources, links=links, groups=settings.groups, dependents=settings.dependents)
 
 
 def audit_store(settings: Settings) -> SqliteStore:

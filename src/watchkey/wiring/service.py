@@ -175,6 +175,7 @@ def build(settings: Settings) -> Service:
     for engine in built.values():
         if isinstance(engine, opa.OpaEngine):
             service._stack.push_async_callback(engine.close)  # noqa: SLF001 -- its own maker
+    service.sync.listeners.append(lambda name, _change: service.request_access.roster_changed(name))
     for source in read_from:
         service._stack.push_async_callback(source.close)  # noqa: SLF001 -- its own maker
     return service

@@ -22,6 +22,8 @@ class FactAnswer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     provenance: str | None = None
     incident: str | None = None
     involvement: str | None = None
+    path: tuple[str, ...] = ()
+    """The services from the incident's to the resource's, when it came in by way of a dependency."""
     escalated_to: int | None = None
     """How far that incident has escalated, for a level that counts only then."""
 
@@ -129,6 +131,7 @@ def _fact(fact: Evidence) -> FactAnswer:
         provenance=fact.provenance.value,
         incident=fact.incident,
         involvement=fact.involvement,
+        path=fact.path,
         escalated_to=fact.escalated_to,
     )
 

@@ -97,7 +97,8 @@ reason := "unknown_resource" if {
 
 # Which of several reasons is named: the first in this order, or else plainly not.
 nearest_first := [
-	"incident_unvetted", "provenance_too_weak", "level_too_high", "level_unknown", "only_permanent",
+	"incident_unvetted", "outside_blast_radius", "provenance_too_weak", "level_too_high", "level_unknown",
+	"escalation_unknown", "not_escalated", "only_permanent",
 	"roster_stale", "no_roster", "clock_doubtful", "scope_unknown",
 	"identity_ambiguous", "person_inactive", "person_unknown", "not_linked",
 	"not_responding", "not_on_call",
@@ -434,13 +435,16 @@ document := {
 		"labels": resource.labels,
 		"needs": resource.needs,
 		"max_level": resource.max_level,
+		"level_follows_escalation": false,
 		"incident_roles": resource.incident_roles,
 		"opens": resource.opens,
 		"unvetted": resource.unvetted,
+		"blast_radius": {"opens": [], "depth": 1},
 		"ttl_max_s": floor(resource.ttl_max_ns / second),
 	},
 	"on_call": [shown_shift(fact) | some fact in on_call],
 	"responding": [shown_part(fact) | some fact in responding],
+	"grace": [],
 	"is_stale": count(stale) > 0,
 	"caller": data.watchkey.bundle.fleet,
 	"context": object.get(input, "context", {}),
@@ -458,6 +462,9 @@ shown_shift(fact) := {
 	"until_ns": fact.until_ns,
 	"end_kind": fact.shift.end_kind,
 	"provenance": fact.shift.provenance,
+	"incident": null,
+	"escalated_to": null,
+	"is_vetted": true,
 }
 
 shown_part(fact) := {
@@ -468,6 +475,7 @@ shown_part(fact) := {
 	"since": text(fact.part.since_ns),
 	"since_ns": fact.part.since_ns,
 	"is_vetted": fact.part.is_vetted,
+	"path": [],
 }
 
 text(instant) := null if {
