@@ -99,7 +99,7 @@ def test_a_fault_at_any_request_of_a_read_spoils_it_wholly_and_only_it(
             return fault if target == broken else case.reply(target)
 
         [outcome], _ = read(case, reply)
-        assert type(outcome) is error, (name, broken, outcome)
+        assert isinstance(outcome, error), (name, broken, outcome)
         assert CANARY not in str(outcome)
 
 
@@ -149,4 +149,4 @@ def test_half_a_read_is_no_read(kind: str) -> None:
             return case.reply(target) if count <= good else answer(503)
 
         [outcome], _ = read(case, reply)
-        assert type(outcome) is Unavailable, (good, outcome)
+        assert isinstance(outcome, Unavailable), (good, outcome)

@@ -458,6 +458,29 @@ def test_the_level_follows_the_escalation_and_not_a_direct_assignment() -> None:
     play(test)
 
 
+def test_how_far_an_incident_has_come_outlives_the_handoff_and_not_the_incident() -> None:
+    """Who was assigned at level 2 goes off call: nothing in the next read tells the level any more."""
+
+    async def test(rig: Rig) -> None:
+        source = rig.source()
+        incident = rig.world.trigger("SVORDERS")
+        assert incident
+        rig.world.escalate(incident)
+        levels = []
+        for _ in range(2):
+            [found] = (await source.fetch(now=rig.clock.now(), window=DAY)).incidents
+            levels.append(found.escalation_level)
+            rig.world.reassign(incident, ["PALICE"], "PBOB")
+        assert levels == [2, 2]
+        [anew] = (await rig.fetch()).incidents
+        assert anew.escalation_level is None  # a source that has not seen it cannot tell
+        rig.world.resolve(incident, "PBOB")
+        assert (await source.fetch(now=rig.clock.now(), window=DAY)).incidents == ()
+        assert source._reached == {}
+
+    play(test)
+
+
 def test_somebody_on_two_levels_does_not_count_as_the_higher_one() -> None:
     async def test(rig: Rig) -> None:
         rig.world.add_policy("EBOTH", "Both", [Rule(users=["PBOB"]), Rule(users=["PBOB"]), Rule(users=["PCAROL"])])
@@ -624,7 +647,7 @@ def test_only_a_record_of_one_persons_making_names_a_creator(record: dict[str, A
         creators: dict[str, Any] = {}
         source = rig.source()
         span = pagerduty._Span(since=NOW, until=NOW + DAY)
-        reader = pagerduty._Reader(source._config, source._client.operation(), span, creators)
+        reader = pagerduty._Reader(source._config, source._client.operation(), span, creators, {})
         reader._learn(msgspec.convert(row, pagerduty._AuditRow), {"QO1"})
         assert creators.get("QO1") == creator
 
@@ -876,3 +899,58 @@ def test_the_regions_have_their_own_hosts() -> None:
         source = PagerDuty(Config(token=Secret("t"), region=region), name=NAME, clock=HastyClock(NOW))  # type: ignore[arg-type]  # the two literals
         assert source._client._base.host == host
         asyncio.run(source.close())
+
+
+def service_rows(*ids: str) -> bytes:
+    rows = [{"id": id_, "type": "service", "name": id_, "escalation_policy": None} for id_ in ids]
+    return answer(body=msgspec.json.encode({"services": rows, "more": False, "total": None}))
+
+
+def depends(*pairs: tuple[str, str], kind: str = "service_reference") -> bytes:
+    relationships = [
+        {
+            "id": f"D{i}",
+            "type": "service_dependency",
+            "supporting_service": {"id": needed, "type": kind},
+            "dependent_service": {"id": service, "type": "service_reference"},
+        }
+        for i, (service, needed) in enumerate(pairs)
+    ]
+    return answer(body=msgspec.json.encode({"relationships": relationships}))
+
+
+def read_services(*answers: bytes, named: tuple[str, ...] = ("SVWEB",)) -> tuple[dict[str, tuple[str, ...]], list[str]]:
+    async def read() -> tuple[Roster, list[str]]:
+        script = [
+            on_calls(), empty_list("escalation_policies"), service_rows("SVWEB", "SVORDERS", "SVSTOCK"), *answers,
+            *REST[2:],
+        ]  # fmt: skip
+        async with scripted(script) as server:
+            config = Config(
+                token=Secret("t"), base_url=server.url, allow_writable_token=True, incidents=False, dependencies=named
+            )
+            source = PagerDuty(config, name=NAME, clock=HastyClock(NOW))
+            try:
+                return await source.fetch(now=NOW, window=DAY), server.targets
+            finally:
+                await source.close()
+
+    roster, targets = asyncio.run(read())
+    return {service.id: service.depends_on for service in roster.services}, targets
+
+
+def test_dependencies_are_read_from_either_end_and_business_services_lead_nowhere() -> None:
+    found, targets = read_services(depends(("SVWEB", "SVORDERS"), ("SVWEB", "SVSTOCK"), ("SVORDERS", "SVWEB")))
+    assert found == {"SVWEB": ("SVORDERS", "SVSTOCK"), "SVORDERS": ("SVWEB",), "SVSTOCK": ()}
+    assert "/service_dependencies/technical_services/SVWEB" in targets
+    found, _ = read_services(depends(("SVWEB", "BUSINESS"), kind="business_service_reference"))
+    assert found["SVWEB"] == ()
+
+
+def test_dependencies_that_cannot_be_read_spoil_the_read() -> None:
+    with pytest.raises(Malformed, match="relationships"):
+        read_services(answer(body=b"{}"))
+    with pytest.raises(Refused, match="403"):
+        read_services(answer(403))
+    with pytest.raises(Refused, match="SVGONE"):
+        read_services(depends(), named=("SVGONE",))

@@ -5,7 +5,7 @@ nobody gains by it; `docs/sources/pagerduty.md` lists each such choice.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Final, Literal, Protocol, TypeVar
@@ -89,6 +89,13 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         ),
     ] = ()
     incidents: Annotated[bool, Meta(description="Read open incidents and who is at them.")] = True
+    dependencies: Annotated[
+        _Ids,
+        Meta(
+            description="Read which services depend on these and which these depend on, one request each; see "
+            "`blast_radius` of a resource."
+        ),
+    ] = ()
     shift_based: Annotated[bool, Meta(description="Read the shift-based (v3) schedules too.")] = True
     audit: Annotated[
         bool,
@@ -126,6 +133,8 @@ class PagerDuty:
         self._name = name
         self._is_token_checked = config.allow_writable_token
         self._creators: dict[str, PersonId] = {}
+        self._reached: dict[IncidentId, int] = {}
+        """How far open incidents had escalated by the read before: whoever was assigned may be off call by now."""
         self._notes: tuple[str, ...] = ()
         self._requests = 0
         self._client = HttpClient(
@@ -171,7 +180,8 @@ class PagerDuty:
         operation = self._client.operation()
         await self._refuse_writable(operation)
         span = _Span(since=_seconds(now), until=_seconds(now + window))
-        read = await _Reader(self._config, operation, span, self._creators).read()
+        read = await _Reader(self._config, operation, span, self._creators, self._reached).read()
+        self._reached = {one.id: one.escalation_level for one in read.incidents if one.escalation_level is not None}
         self._notes = tuple(read.notes)
         self._requests = operation.requests
         while len(self._creators) > _CREATORS_KEPT:
@@ -433,6 +443,15 @@ class _IncidentRow(msgspec.Struct, frozen=True):
     first_trigger_log_entry: _Trigger | None = None
 
 
+class _Dependency(msgspec.Struct, frozen=True):
+    supporting_service: _AnyRef
+    dependent_service: _AnyRef
+
+
+class _DependencyAnswer(msgspec.Struct, frozen=True):
+    relationships: list[_Dependency]
+
+
 class _Delivery(msgspec.Struct, frozen=True):
     temporarily_disabled: bool | None = None
 
@@ -568,12 +587,20 @@ class _Read:
 class _Reader:
     """One read of everything; used once."""
 
-    def __init__(self, config: Config, operation: Operation, span: _Span, creators: dict[str, PersonId]) -> None:
+    def __init__(
+        self,
+        config: Config,
+        operation: Operation,
+        span: _Span,
+        creators: dict[str, PersonId],
+        reached: Mapping[IncidentId, int],
+    ) -> None:
         self._config = config
         self._operation = operation
         self._span = span
         self._creators = creators
         """Who made which override, by its id; kept from read to read, because it never changes."""
+        self._reached = reached
         self._read = _Read()
         self._marks: dict[tuple[str, PersonId], list[_Mark]] = defaultdict(list)
         self._overridden: dict[str, list[_Entry]] = {}
@@ -588,6 +615,7 @@ class _Reader:
         incidents = await self._incidents() if self._config.incidents else []
         await self._policies()
         await self._services()
+        await self._dependencies()
         await self._schedules()
         await self._named_schedules()
         await self._users()
@@ -650,7 +678,22 @@ class _Reader:
             for row in rows
             if not wanted or row.id in wanted
         ]
-        _refuse_missing("services", wanted - {service.id for service in self._read.services})
+        known = {service.id for service in self._read.services}
+        _refuse_missing("services", wanted - known)
+        _refuse_missing("dependencies", set(self._config.dependencies) - known)
+
+    async def _dependencies(self) -> None:
+        """Who depends on whom, told by either end. Business services page nobody and lead nowhere."""
+        found: dict[str, dict[str, None]] = defaultdict(dict)
+        for service in self._config.dependencies:
+            answer = await self._operation.get(f"/service_dependencies/technical_services/{service}")
+            for one in answer.decode(_DependencyAnswer).relationships:
+                if "business" not in one.dependent_service.type + one.supporting_service.type:
+                    found[one.dependent_service.id][one.supporting_service.id] = None
+        self._read.services = [
+            replace(service, depends_on=tuple(sorted(found[service.id]))) if service.id in found else service
+            for service in self._read.services
+        ]
 
     async def _schedules(self) -> None:
         """List both kinds; each list has its own kind only. The first one tells the overrides of its kind as well."""
@@ -919,6 +962,9 @@ class _Reader:
         reached: int | None = None
         if policy is not None and row.assigned_via == "escalation_policy":
             reached = levels.reached(policy, [(PersonId(each.assignee.id), each.at) for each in row.assignments or ()])
+        before = self._reached.get(IncidentId(row.id))
+        if before is not None:
+            reached = max(before, reached or before)  # the highest that it has come to, not where it is now
         return Incident(
             id=IncidentId(row.id),
             title=row.title or row.summary or row.id,
