@@ -1,7 +1,7 @@
 """Reading: whole or not at all, graded, guarded, swapped at once; hints only cause reads; failures pace themselves."""
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 import pytest
@@ -11,12 +11,13 @@ from tests.fakes.audit import MemoryAudit
 from tests.fakes.clock import DrivenClock
 from tests.fakes.memory import DictMemory
 from tests.fakes.source import ScriptedSource
+from watchkey.flows.keep_confirmations import KeepConfirmations
 from watchkey.flows.keep_roster import KeepRoster
-from watchkey.flows.sync_roster import LARGE, NotSynced, Synced, SyncRoster
+from watchkey.flows.sync_roster import LARGE, NotSynced, Synced, SyncRoster, Waiting
 from watchkey.model.audit import Noted, RosterHeld, RosterSwapped
 from watchkey.model.errors import Malformed, Refused, Unavailable
 from watchkey.model.ids import CallerId, PersonId, SourceName, SubjectId
-from watchkey.model.oncall import Provenance, Roster
+from watchkey.model.oncall import Provenance, Roster, Shift
 from watchkey.ports import HeldRoster
 from watchkey.rules.confirmation import Confirmation, confirmation_of
 from watchkey.rules.provenance import Sightings
@@ -35,9 +36,10 @@ class Desk:
     audit: MemoryAudit = field(default_factory=MemoryAudit)
     memory: DictMemory = field(default_factory=DictMemory)
     rosters: MemoryRosters = field(default_factory=MemoryRosters)
-    confirmed: dict[SourceName, tuple[Confirmation, ...]] = field(default_factory=dict)
+    words: KeepConfirmations = field(init=False)
 
     def __post_init__(self) -> None:
+        self.words = KeepConfirmations(memory=self.memory, audit=self.audit, clock=self.clock).recall()
         self.sync = SyncRoster(
             clock=self.clock,
             sources=[self.source],
@@ -48,14 +50,29 @@ class Desk:
             limits=GuardLimits(),
             window=timedelta(hours=72),
             poll_every=POLL,
-            confirmed=self.confirmed,
+            words=self.words,
         )
 
     def once(self) -> Synced | NotSynced:
         return asyncio.run(self.sync.sync(SOURCE))
 
-    def accept(self, digest: str | None = None) -> Synced:
+    def waiting(self) -> Waiting | None:
+        return asyncio.run(self.sync.waiting(SOURCE))
+
+    def seen(self) -> str:
+        waiting = self.waiting()
+        return "" if waiting is None else waiting.digest
+
+    def accept(self, digest: str) -> Synced:
         return asyncio.run(self.sync.accept(SOURCE, caller=CallerId("operator"), digest=digest))
+
+    def vouch(self, weak: Shift, by: str = "bob") -> Confirmation:
+        word = confirmation_of(weak, SOURCE, SubjectId(by), self.clock.now())
+        asyncio.run(self.words.add(word))
+        return word
+
+    def grades(self) -> list[Provenance]:
+        return [one.provenance for one in self.rosters.held()[SOURCE].index.roster.shifts]
 
     def run_for(self, *spans: timedelta, hint_after: int | None = None) -> None:
         async def scenario() -> None:
@@ -202,19 +219,22 @@ def test_failures_pace_themselves_and_a_source_that_asks_for_a_pause_gets_it() -
 def test_an_operator_lets_a_held_read_in_and_the_word_is_recorded_first(shrunk: Roster) -> None:
     desk = Desk(ScriptedSource(crowd(20), shrunk))
     desk.once()
-    assert desk.sync.waiting(SOURCE) is None
+    assert desk.waiting() is None
     desk.once()
-    digest = desk.sync.waiting(SOURCE)
+    waiting = desk.waiting()
+    assert waiting is not None
+    assert waiting.why == desk.sync.last_error(SOURCE)
+    assert len(waiting.change.lost_now) == 20 - len(shrunk.shifts)
     read_at = desk.clock.monotonic()
     desk.clock.advance(POLL)
-    accepted = desk.accept(digest)
+    accepted = desk.accept(waiting.digest)
     assert desk.rosters.held()[SOURCE] is accepted.held
-    assert (accepted.held.index.digest, accepted.held.read_at) == (digest, read_at)
+    assert (accepted.held.index.digest, accepted.held.read_at) == (waiting.digest, read_at)
     *_, noted, swapped = desk.audit.events
     assert isinstance(noted, Noted)
-    assert (noted.what, noted.caller, noted.fields["digest"]) == ("roster.accepted", "operator", digest)
+    assert (noted.what, noted.caller, noted.fields["digest"]) == ("roster.accepted", "operator", waiting.digest)
     assert isinstance(swapped, RosterSwapped)
-    assert (desk.sync.waiting(SOURCE), desk.sync.last_error(SOURCE)) == (None, None)
+    assert (desk.waiting(), desk.sync.last_error(SOURCE)) == (None, None)
     assert isinstance(desk.once(), Synced)
 
 
@@ -224,26 +244,27 @@ def test_a_word_that_cannot_be_recorded_does_not_count() -> None:
     desk.once()
     desk.audit.fails = True
     with pytest.raises(Unavailable):
-        desk.accept()
+        desk.accept(desk.seen())
     assert len(desk.rosters.held()[SOURCE].index.roster.shifts) == 20
     desk.audit.fails = False
-    assert len(desk.accept().held.index.roster.shifts) == 2
+    assert len(desk.accept(desk.seen()).held.index.roster.shifts) == 2
 
 
 def test_only_the_read_that_the_operator_saw_is_let_in() -> None:
     desk = Desk(ScriptedSource(crowd(20), crowd(2), crowd(1)))
     desk.once()
     with pytest.raises(Refused, match="no read of pager is held back"):
-        desk.accept()
+        desk.accept("")
     desk.once()
-    seen = desk.sync.waiting(SOURCE)
+    seen = desk.seen()
     desk.once()
-    with pytest.raises(Refused, match="another one by now"):
-        desk.accept(seen)
+    for wrong in (seen, ""):
+        with pytest.raises(Refused, match="another one by now"):
+            desk.accept(wrong)
     assert len(desk.rosters.held()[SOURCE].index.roster.shifts) == 20
     with pytest.raises(Refused, match="there is pager"):
-        asyncio.run(desk.sync.accept(SourceName("nobody"), caller=CallerId("operator")))
-    assert desk.sync.waiting(SourceName("nobody")) is None
+        asyncio.run(desk.sync.accept(SourceName("nobody"), caller=CallerId("operator"), digest=seen))
+    assert asyncio.run(desk.sync.waiting(SourceName("nobody"))) is None
 
 
 def test_no_word_lets_in_a_read_whose_clock_is_wrong_or_one_that_recovery_has_overtaken() -> None:
@@ -251,11 +272,11 @@ def test_no_word_lets_in_a_read_whose_clock_is_wrong_or_one_that_recovery_has_ov
     desk = Desk(ScriptedSource(crowd(20), skewed))
     desk.once()
     assert isinstance(desk.once(), NotSynced)
-    assert desk.sync.waiting(SOURCE) is None
+    assert desk.waiting() is None
     desk = Desk(ScriptedSource(crowd(20), crowd(2), crowd(20)))
     for _ in range(3):
         desk.once()
-    assert desk.sync.waiting(SOURCE) is None
+    assert desk.waiting() is None
 
 
 def test_a_confirmation_counts_at_once_and_makes_nothing_younger() -> None:
@@ -267,11 +288,12 @@ def test_a_confirmation_counts_at_once_and_makes_nothing_younger() -> None:
     assert asyncio.run(desk.sync.regrade(SOURCE)) is False
     read_at = desk.clock.monotonic()
     desk.clock.advance(POLL)
-    desk.confirmed[SOURCE] = (confirmation_of(weak, SOURCE, SubjectId("bob"), desk.clock.now()),)
+    desk.vouch(weak)
     assert asyncio.run(desk.sync.regrade(SOURCE)) is True
     held = desk.rosters.held()[SOURCE]
-    assert [one.provenance for one in held.index.roster.shifts] == [Provenance.OTHER_OVERRIDE]
+    assert desk.grades() == [Provenance.OTHER_OVERRIDE]
     assert (held.revision, held.read_at, heard) == (2, read_at, [SOURCE, SOURCE])
+    assert desk.sync.as_read(SOURCE) is not held.index
     restored = KeepRoster(memory=desk.memory, clock=desk.clock).restore(SOURCE)
     assert restored is not None
     assert (restored.revision, restored.age) == (2, POLL)
@@ -279,18 +301,55 @@ def test_a_confirmation_counts_at_once_and_makes_nothing_younger() -> None:
     assert desk.rosters.held()[SOURCE].revision == 2
 
 
-def test_a_longer_end_than_was_confirmed_stays_doubtful() -> None:
+def test_a_shift_that_changed_is_not_vouched_for_and_coming_back_does_not_help() -> None:
     weak = shift(provenance=Provenance.SELF_OVERRIDE)
     longer = shift(provenance=Provenance.SELF_OVERRIDE, ends_at=NOW + timedelta(hours=9))
-    desk = Desk(ScriptedSource(roster(weak), roster(longer)))
+    desk = Desk(ScriptedSource(roster(weak), roster(longer), roster(weak)))
     desk.once()
-    desk.confirmed[SOURCE] = (confirmation_of(weak, SOURCE, SubjectId("bob"), NOW),)
+    word = desk.vouch(weak)
     desk.once()
-    pieces = desk.rosters.held()[SOURCE].index.roster.shifts
-    assert [(one.ends_at, one.provenance) for one in pieces] == [
-        (weak.ends_at, Provenance.OTHER_OVERRIDE),
-        (longer.ends_at, Provenance.SELF_OVERRIDE),
-    ]
+    assert desk.grades() == [Provenance.SELF_OVERRIDE]
+    assert (desk.words.standing(SOURCE), desk.words.taken_back(SOURCE)) == ([], [word])
+    desk.once()
+    assert desk.grades() == [Provenance.SELF_OVERRIDE]
+    assert [one.what for one in desk.audit.events if isinstance(one, Noted)] == ["shift.confirmation_lapsed"]
+
+
+def test_a_word_taken_back_counts_no_more_with_or_without_a_read_since() -> None:
+    weak = shift(provenance=Provenance.SELF_OVERRIDE)
+    desk = Desk(ScriptedSource(roster(weak)))
+    desk.once()
+    word = desk.vouch(weak)
+    asyncio.run(desk.sync.regrade(SOURCE))
+    kept = desk.rosters.held()[SOURCE]
+    asyncio.run(desk.words.remove([word]))
+    assert asyncio.run(desk.sync.regrade(SOURCE)) is True
+    assert desk.grades() == [Provenance.SELF_OVERRIDE]
+    again = Desk(desk.source, memory=desk.memory, rosters=MemoryRosters({SOURCE: kept}))
+    assert asyncio.run(again.sync.regrade(SOURCE)) is True
+    assert again.grades() == [Provenance.UNKNOWN]
+
+
+def test_what_somebody_else_put_in_the_rota_afterwards_is_believed_although_a_word_lapsed() -> None:
+    weak, made = shift(provenance=Provenance.SELF_OVERRIDE), shift(provenance=Provenance.OTHER_OVERRIDE)
+    desk = Desk(ScriptedSource(roster(weak), roster(made)))
+    desk.once()
+    desk.vouch(weak)
+    desk.once()
+    desk.once()
+    assert desk.grades() == [Provenance.OTHER_OVERRIDE]
+
+
+def test_a_read_that_waits_has_no_word_that_was_taken_back_meanwhile() -> None:
+    weak = shift(provenance=Provenance.SELF_OVERRIDE)
+    full, few = crowd(20), crowd(2)
+    desk = Desk(ScriptedSource(replace(full, shifts=(*full.shifts, weak)), replace(few, shifts=(*few.shifts, weak))))
+    desk.once()
+    word = desk.vouch(weak)
+    desk.once()
+    asyncio.run(desk.words.remove([word]))
+    desk.accept(desk.seen())
+    assert Provenance.OTHER_OVERRIDE not in desk.grades()
 
 
 class KeepsNothing:

@@ -8,10 +8,17 @@ import pytest
 
 from tests.engines import test_opa, test_rego
 from tests.fakes.scripted_http import answer
-from tests.flows import test_keep_roster, test_request_access, test_sync_roster
+from tests.flows import (
+    test_confirm_shift,
+    test_keep_confirmations,
+    test_keep_roster,
+    test_request_access,
+    test_sync_roster,
+)
 from tests.model import test_oncall, test_secret
 from tests.properties.planting import Mutant
 from tests.rules import (
+    test_confirmation,
     test_decide,
     test_evidence,
     test_grace,
@@ -23,6 +30,8 @@ from tests.rules import (
 from tests.wiring import test_bundles
 from watchkey.model.access import Outcome, Reason
 
+CONFIRM = "watchkey.flows.confirm_shift:ConfirmShift"
+SYNC = "watchkey.flows.sync_roster:SyncRoster"
 ACCESS = "watchkey.flows.request_access:RequestAccess"
 
 
@@ -70,6 +79,24 @@ def forged() -> None:
 
 def another_url() -> None:
     test_rego.test_any_other_url_is_a_denial_that_says_so("https://evil.example/users")
+
+
+def prolonged() -> None:
+    test_confirmation.test_whatever_changes_of_it_nobody_has_vouched_for_and_the_word_lapses(
+        {"ends_at": test_confirmation.NOW + 2 * test_confirmation.HOUR}
+    )
+
+
+def unrecorded() -> None:
+    test_confirm_shift.test_a_word_that_cannot_be_recorded_or_kept_does_not_count("audit")
+
+
+def unkept() -> None:
+    test_confirm_shift.test_a_word_that_cannot_be_recorded_or_kept_does_not_count("memory")
+
+
+def leaver() -> None:
+    test_confirm_shift.test_a_leaver_vouches_for_nothing(active=None)
 
 
 CAUGHT: tuple[tuple[Mutant, Callable[[], None]], ...] = (
@@ -281,6 +308,78 @@ CAUGHT: tuple[tuple[Mutant, Callable[[], None]], ...] = (
             "a closed end", "watchkey.model.oncall:Shift.covers", "instant < self.ends_at", "instant <= self.ends_at"
         ),
         test_oncall.test_a_shift_covers_its_first_instant_and_not_its_last,
+    ),
+    (
+        Mutant(
+            "one vouches for oneself",
+            f"{CONFIRM}._why_not",
+            "known.links.person_of(voucher.id, source) == holder",
+            "False",
+        ),
+        test_confirm_shift.test_nobody_vouches_for_himself,
+    ),
+    (
+        Mutant("a leaver vouches", f"{CONFIRM}._house_of", "person.active is not True", "person.active is False"),
+        leaver,
+    ),
+    (
+        Mutant(
+            "whoever is not eligible vouches", f"{CONFIRM}._why_not", "if resource.eligible_groups and", "if False and"
+        ),
+        test_confirm_shift.test_who_vouches_is_eligible_for_everything_that_the_shift_opens,
+    ),
+    (
+        Mutant(
+            "a word counts unrecorded",
+            f"{CONFIRM}.confirm",
+            'await self._audit.append(self._noted("shift.confirmed", voucher, fields))',
+            "pass",
+        ),
+        unrecorded,
+    ),
+    (
+        Mutant(
+            "a word counts before it is kept",
+            "watchkey.flows.keep_confirmations:KeepConfirmations.add",
+            "async with self._writing:",
+            "self._standing = (*self._standing, new)\n    async with self._writing:",
+        ),
+        unkept,
+    ),
+    (
+        Mutant(
+            "a shift that is prolonged stays vouched for",
+            "watchkey.rules.confirmation:Confirmation.is_about",
+            "*_time(shift)",
+            "self.starts_at, self.ends_at",
+        ),
+        prolonged,
+    ),
+    (
+        Mutant(
+            "a word has no end",
+            "watchkey.rules.confirmation:confirmation_of",
+            "min(ends_at or _NEVER, max(at, starts_at or at) + lasts_max)",
+            "ends_at or _NEVER",
+        ),
+        test_confirmation.test_a_long_shift_is_vouched_for_until_the_word_ends_and_not_after,
+    ),
+    (
+        Mutant("a lapsed word comes back", f"{SYNC}._swap", "if gone:", "if False:"),
+        test_sync_roster.test_a_shift_that_changed_is_not_vouched_for_and_coming_back_does_not_help,
+    ),
+    (
+        Mutant(
+            "a word taken back comes back with a restart",
+            "watchkey.flows.keep_confirmations:KeepConfirmations.remove",
+            "await self._memory.remember(NAME, self._kept())",
+            "pass",
+        ),
+        test_keep_confirmations.test_words_outlive_a_restart_and_so_does_taking_one_back,
+    ),
+    (
+        Mutant("an operator's word for another read", f"{SYNC}.accept", "digest != waiting.base.digest", "False"),
+        test_sync_roster.test_only_the_read_that_the_operator_saw_is_let_in,
     ),
     (
         Mutant(

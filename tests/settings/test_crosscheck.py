@@ -204,7 +204,7 @@ def test_the_base_is_right() -> None:
             "7:1 sources2",
             (
                 "unknown key; expected one of version, defaults, policies, callers, links, dependencies, groups, "
-                "storage, listen, sync, time_zone"
+                "storage, listen, sync, confirmations, time_zone"
             ),
         ),
         (

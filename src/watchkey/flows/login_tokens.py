@@ -14,6 +14,7 @@ from typing import Final
 from watchkey.model.access import Caller, Subject
 from watchkey.model.audit import Noted
 from watchkey.model.errors import Refused
+from watchkey.model.ids import CallerId
 from watchkey.model.secret import Secret
 from watchkey.ports import AuditLog, Clock
 
@@ -36,6 +37,7 @@ class IssuedToken:
 @dataclass(frozen=True, slots=True)
 class _Known:
     subject: Subject
+    issuer: CallerId
     expires_at: datetime
     expires_tick: float
 
@@ -73,16 +75,23 @@ class LoginTokens:
         for key in mine[: max(0, len(mine) - TOKENS_PER_SUBJECT_MAX + 1)]:
             del self._known[key]
         self._known[_hash(issued.token)] = _Known(
-            subject, issued.expires_at, self._clock.monotonic() + ttl.total_seconds()
+            subject, caller.id, issued.expires_at, self._clock.monotonic() + ttl.total_seconds()
         )
         return issued
 
     def recognise(self, token: Secret) -> Subject:
         """Return whose token this is. Raises Refused, with one text for every cause."""
+        return self._find(token).subject
+
+    def issuer(self, token: Secret) -> CallerId:
+        """Return the caller that answers for whose token this is. Raises Refused as `recognise`."""
+        return self._find(token).issuer
+
+    def _find(self, token: Secret) -> _Known:
         known = self._known.get(_hash(token))
         if known is None or self._is_over(known, self._clock.now()):
             raise Refused("this token proves nobody")
-        return known.subject
+        return known
 
     def _is_over(self, known: _Known, now: datetime) -> bool:
         return now >= known.expires_at or self._clock.monotonic() >= known.expires_tick

@@ -9,7 +9,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final, ParamSpec, Protocol, TypeVar
 
 from watchkey.model.audit import AuditEvent, Noted, RosterHeld, RosterSwapped
@@ -17,7 +17,7 @@ from watchkey.model.errors import PortError, Refused, Unavailable
 from watchkey.model.ids import CallerId, SourceName
 from watchkey.model.oncall import Roster
 from watchkey.ports import AuditLog, Clock, HeldRoster, RosterStore, Source
-from watchkey.rules.confirmation import Confirmation, apply_confirmations
+from watchkey.rules.confirmation import Confirmation, apply_confirmations, lapsed, take_back
 from watchkey.rules.provenance import Sightings, grade_by_sight
 from watchkey.rules.roster import GuardLimits, Hold, RosterChange, RosterIndex, diff, index_roster, shrink_guard
 
@@ -45,6 +45,39 @@ class RosterMemory(Protocol):
         ...
 
 
+class Words(Protocol):
+    """What people have vouched for."""
+
+    def standing(self, source: SourceName, /) -> Sequence[Confirmation]:
+        """The words that count."""
+        ...
+
+    def taken_back(self, source: SourceName, /) -> Sequence[Confirmation]:
+        """The words that counted once, whose time is not over and that do not count any more."""
+        ...
+
+    async def lapse(self, gone: Sequence[Confirmation], /) -> None:
+        """Their shifts are not what they were: they never count again. Raises nothing."""
+        ...
+
+
+class NoWords:
+    """Where nobody vouches for anything."""
+
+    def standing(self, source: SourceName, /) -> Sequence[Confirmation]:
+        """None."""
+        del source
+        return ()
+
+    def taken_back(self, source: SourceName, /) -> Sequence[Confirmation]:
+        """None."""
+        del source
+        return ()
+
+    async def lapse(self, gone: Sequence[Confirmation], /) -> None:
+        """Nothing ever does."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Synced:
     """A complete read was taken over."""
@@ -62,10 +95,25 @@ class NotSynced:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Waiting:
+class Waiting:
     """A complete read that the guard holds back, and that an operator may let in."""
 
-    index: RosterIndex
+    digest: str
+    """By which it is let in."""
+    taken_at: datetime
+    why: str
+    change: RosterChange
+    """What it would change, from the roster that decisions use now."""
+    before: RosterIndex
+    after: RosterIndex
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Read:
+    """A complete read, and what it takes to swap it in."""
+
+    base: RosterIndex
+    """As it was read and graded, without anybody's word."""
     sightings: Sightings
     read_at: float
 
@@ -78,7 +126,9 @@ class _Progress:
     wake: asyncio.Event
     sightings: Sightings | None
     pending: RosterIndex | None = None
-    waiting: _Waiting | None = None
+    waiting: _Read | None = None
+    base: RosterIndex | None = None
+    """The present roster without anybody's word; None: nothing has been read since the start."""
     swapping: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held while a roster is made from the one before, so that none is made from one that is replaced meanwhile."""
     last_error: str | None = None
@@ -100,7 +150,7 @@ class SyncRoster:
         limits: GuardLimits,
         window: timedelta,
         poll_every: timedelta,
-        confirmed: Mapping[SourceName, Sequence[Confirmation]] | None = None,
+        words: Words | None = None,
     ) -> None:
         self._clock = clock
         self._rosters = rosters
@@ -109,7 +159,7 @@ class SyncRoster:
         self._limits = limits
         self._window = window
         self._poll_every = poll_every.total_seconds()
-        self._confirmed = {} if confirmed is None else confirmed
+        self._words = NoWords() if words is None else words
         self._progress = {
             source.name: _Progress(source=source, wake=asyncio.Event(), sightings=sightings.get(source.name))
             for source in sources
@@ -147,35 +197,53 @@ class SyncRoster:
             progress.last_error, progress.failures = None, 0
         return outcome
 
+    def as_read(self, name: SourceName) -> RosterIndex | None:
+        """The present roster without anybody's word; before the first read of this run, as it was kept."""
+        progress, held = self._progress.get(name), self._rosters.held().get(name)
+        if progress is None or held is None:
+            return None
+        return progress.base or held.index
+
     async def regrade(self, name: SourceName) -> bool:
-        """Grade the present roster anew, by what has been confirmed since; whether that changed it. Reads nothing."""
+        """Grade the present roster anew, by the words that count now; whether that changed it. Reads nothing."""
         progress = self._progress[name]
         async with progress.swapping:
             before = self._rosters.held().get(name)
             if before is None:
                 return False
-            roster = apply_confirmations(before.index.roster, self._confirmed.get(name, ()))
-            if roster is before.index.roster:
+            if progress.base is not None:
+                index = await self._with_words(progress.base)
+            else:  # as an earlier run left it, with the words that counted then
+                kept = before.index
+                roster = take_back(kept.roster, self._words.taken_back(name))
+                index = await self._with_words(kept if roster is kept.roster else index_roster(roster))
+            if index.digest == before.index.digest:
                 return False
-            index = await _beside(roster, index_roster, roster)
-            change = await _beside(roster, diff, before.index, index, self._clock.now())
-            held = self._rosters.swap(index, read_at=before.read_at)
-            self._tell(name, change)
-            await self._record(_swapped(held, change, self._clock))
-            age = timedelta(seconds=max(0.0, self._clock.monotonic() - before.read_at))
-            await self._keep(held, progress.sightings or Sightings(), age)
+            change = await _beside(index.roster, diff, before.index, index, self._clock.now())
+            await self._take(progress, index, before.read_at, progress.sightings or Sightings(), change)
             return True
 
-    def waiting(self, name: SourceName) -> str | None:
-        """The digest of a read that the guard holds back; None when none is."""
-        progress = self._progress.get(name)
-        return None if progress is None or progress.waiting is None else progress.waiting.index.digest
+    async def waiting(self, name: SourceName) -> Waiting | None:
+        """A read that the guard holds back; None when none is."""
+        progress, held = self._progress.get(name), self._rosters.held().get(name)
+        if progress is None or progress.waiting is None or held is None:
+            return None
+        read = progress.waiting.base
+        change = await _beside(held.index.roster, diff, held.index, read, self._clock.now())
+        return Waiting(
+            digest=read.digest,
+            taken_at=read.roster.taken_at,
+            why=progress.last_error or "",
+            change=change,
+            before=held.index,
+            after=read,
+        )
 
-    async def accept(self, name: SourceName, *, caller: CallerId, digest: str | None = None) -> Synced:
+    async def accept(self, name: SourceName, *, caller: CallerId, digest: str) -> Synced:
         """Let in the read that the guard holds back: an operator says that so many really are gone.
 
-        With `digest`, only if it is that one. Recorded before it counts. Raises `Refused` when there is nothing to
-        accept, `Unavailable` when the word cannot be recorded.
+        `digest` is that of the read the operator has seen. Recorded before it counts. Raises `Refused` when there is
+        nothing to accept, or when it is another read by now; `Unavailable` when the word cannot be recorded.
         """
         progress = self._progress.get(name)
         if progress is None:
@@ -184,13 +252,14 @@ class SyncRoster:
             waiting, before = progress.waiting, self._rosters.held().get(name)
             if waiting is None or before is None:
                 raise Refused(f"no read of {name} is held back")
-            if digest not in (None, waiting.index.digest):
-                raise Refused(f"the read of {name} that is held back is another one by now: {waiting.index.digest}")
+            if digest != waiting.base.digest:
+                raise Refused(f"the read of {name} that is held back is another one by now: {waiting.base.digest}")
             now = self._clock.now()
-            change = await _beside(before.index.roster, diff, before.index, waiting.index, now)
-            fields = {"source": name, "digest": waiting.index.digest, "vanished": len(change.vanished)}
+            index = await self._with_words(waiting.base)
+            change = await _beside(before.index.roster, diff, before.index, index, now)
+            fields = {"source": name, "digest": digest, "vanished": len(change.vanished)}
             await self._audit.append(Noted(at=now, what="roster.accepted", caller=caller, fields=fields))
-            held = await self._swap(progress, waiting, change)
+            held = await self._swap(progress, waiting, index, change)
         progress.last_error, progress.failures = None, 0
         return Synced(held=held, change=change)
 
@@ -208,29 +277,45 @@ class SyncRoster:
             before = self._rosters.held().get(name)
             now = self._clock.now()
             graded, sightings = await _beside(roster, grade_by_sight, roster, progress.sightings, now)
-            graded = apply_confirmations(graded, self._confirmed.get(name, ()))
-            index = await _beside(roster, index_roster, graded)
+            base = await _beside(roster, index_roster, graded)
+            index = await self._with_words(base)
             previous = None if before is None else before.index
             verdict = await _beside(roster, shrink_guard, previous, index, progress.pending, now, self._limits)
-            waiting = _Waiting(index=index, sightings=sightings, read_at=read_at)
+            read = _Read(base=base, sightings=sightings, read_at=read_at)
             if isinstance(verdict, Hold):
                 progress.pending = verdict.pending
                 # A clock that is wrong is for the clock's keeper to set right, and no operator's word helps.
                 is_believable = abs(roster.clock_skew) <= self._limits.skew_max
-                progress.waiting = waiting if is_believable else None
+                progress.waiting = read if is_believable else None
                 return NotSynced(why=verdict.why)
-            return Synced(held=await self._swap(progress, waiting, verdict.change), change=verdict.change)
+            return Synced(held=await self._swap(progress, read, index, verdict.change), change=verdict.change)
 
-    async def _swap(self, progress: _Progress, new: _Waiting, change: RosterChange) -> HeldRoster:
+    async def _with_words(self, read: RosterIndex) -> RosterIndex:
+        """The roster with the words that count now."""
+        roster = apply_confirmations(read.roster, self._words.standing(read.source))
+        return read if roster is read.roster else await _beside(roster, index_roster, roster)
+
+    async def _swap(self, progress: _Progress, new: _Read, index: RosterIndex, change: RosterChange) -> HeldRoster:
+        name = progress.source.name
+        progress.pending, progress.waiting, progress.sightings, progress.base = None, None, new.sightings, new.base
+        held = await self._take(progress, index, new.read_at, new.sightings, change)
+        gone = lapsed(new.base.roster.shifts, self._words.standing(name))
+        if gone:
+            await self._words.lapse(gone)
+        return held
+
+    async def _take(
+        self, progress: _Progress, index: RosterIndex, read_at: float, sightings: Sightings, change: RosterChange
+    ) -> HeldRoster:
+        """Make this the roster of its source: told, recorded, kept."""
         name = progress.source.name
         before = self._rosters.held().get(name)
-        progress.pending, progress.waiting, progress.sightings = None, None, new.sightings
-        held = self._rosters.swap(new.index, read_at=new.read_at)
+        held = self._rosters.swap(index, read_at=read_at)
         if before is None or before.revision != held.revision:
             self._tell(name, change)
             await self._record(_swapped(held, change, self._clock))
-        age = timedelta(seconds=max(0.0, self._clock.monotonic() - new.read_at))
-        await self._keep(held, new.sightings, age)
+        age = timedelta(seconds=max(0.0, self._clock.monotonic() - read_at))
+        await self._keep(held, sightings, age)
         return held
 
     def _tell(self, name: SourceName, change: RosterChange) -> None:

@@ -227,6 +227,10 @@ class RosterIndex:
             case ScopeKind.SCHEDULE:
                 return scope.id in self._schedules or scope.id in self._by_schedule
 
+    def is_in(self, shift: Shift, scope: Scope) -> bool:
+        """Return whether the shift is one of that scope's."""
+        return self._in_scope(scope)(shift)
+
     def policy_of(self, service: str) -> str | None:
         """Return the escalation policy that the service pages; None also for a service that does not exist."""
         return self._policy_of.get(service)

@@ -302,6 +302,8 @@ class CrossCheck:
         sync = self.file.sync
         yield from self._within(("sync", "poll"), sync.poll, _SECOND, timedelta(hours=1))
         yield from self._within(("sync", "window"), sync.window, timedelta(hours=1), 90 * _DAY)
+        lasts_max = self.file.confirmations.lasts_max
+        yield from self._within(("confirmations", "lasts_max"), lasts_max, timedelta(minutes=1), 7 * _DAY)
         interval = self.file.storage.checkpoint_interval
         yield from self._within(
             ("storage", "checkpoint_interval"), interval, timedelta(milliseconds=100), timedelta(hours=1)

@@ -209,6 +209,7 @@ def _settings(shape: File, root: Located, file: Path, surroundings: Surroundings
         http=_http(shape.listen.http, root, surroundings),
         gateways=tuple(root.at("listen", "gateways", i) for i in range(len(shape.listen.gateways))),
         sync=shape.sync,
+        confirmations=shape.confirmations,
         shadows={
             ResourceId(name): shadow
             for name, section in shape.resources.items()
@@ -312,7 +313,7 @@ def _caller(name: str, shape: File) -> CallerSettings:
     section = shape.callers[name]
     resources = None if isinstance(section.resources, str) else frozenset(ResourceId(one) for one in section.resources)
     return CallerSettings(
-        caller=Caller(id=CallerId(name), resources=resources, is_trusted=section.trusted),
+        caller=Caller(id=CallerId(name), resources=resources, is_trusted=section.trusted, is_admin=section.admin),
         token_hashes=section.token_hashes,
     )
 

@@ -299,6 +299,13 @@ class CallerSection(Section, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         bool,
         Meta(description="A trusted caller learns why somebody is denied; any other learns no more than *no*."),
     ] = False
+    admin: Annotated[
+        bool,
+        Meta(
+            description="May let in a read of a source that the guard against shrinking holds back, with "
+            "`watchkey source accept`. Being trusted is not enough for that, nor is this for being trusted."
+        ),
+    ] = False
 
 
 class StorageSection(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -388,6 +395,25 @@ class SyncSection(Section, frozen=True, kw_only=True, forbid_unknown_fields=True
     ] = 0.5
 
 
+class ConfirmationsSection(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A second person's word for a shift that its holder may have given to himself; see `watchkey confirm`."""
+
+    groups: Annotated[
+        tuple[Text, ...],
+        Meta(
+            description="When not empty, who vouches must be in one of these groups. In any case he is linked and "
+            "active in the source, and eligible for whatever the shift opens."
+        ),
+    ] = ()
+    lasts_max: Annotated[
+        timedelta,
+        Meta(
+            description="How long a word counts at most, from when it is given or from the start of the shift; from "
+            "1 m to 7 d. It never outlives the shift, and lapses when the shift changes."
+        ),
+    ] = timedelta(hours=24)
+
+
 class File(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`watchkey.yaml`. Relative paths start at the folder of this file; durations are `90s`, `15m`, `12h`, `3d`."""
 
@@ -421,6 +447,9 @@ class File(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     storage: Annotated[StorageSection, Meta(description="Where the audit log lives.")] = StorageSection()
     listen: Annotated[ListenSection, Meta(description="Ways in.")] = ListenSection()
     sync: Annotated[SyncSection, Meta(description="How rosters are read.")] = SyncSection()
+    confirmations: Annotated[
+        ConfirmationsSection, Meta(description="Who may vouch for somebody else's shift, and for how long.")
+    ] = ConfirmationsSection()
     time_zone: Annotated[
         Text, Meta(description="For texts to people only, e.g. `Europe/Berlin`; nothing is decided by it.")
     ] = "UTC"

@@ -12,7 +12,7 @@ from watchkey.model.secret import Secret
 from watchkey.rules.dependencies import Dependents
 from watchkey.rules.located import Located
 from watchkey.settings.sections import Surroundings
-from watchkey.settings.shape import HttpSection, PolicySection, StorageSection, SyncSection
+from watchkey.settings.shape import ConfirmationsSection, HttpSection, PolicySection, StorageSection, SyncSection
 
 _T = TypeVar("_T")
 
@@ -124,6 +124,7 @@ class Settings:
     http: HttpSettings
     gateways: tuple[Located, ...]
     sync: SyncSection
+    confirmations: ConfirmationsSection
     shadows: Mapping[ResourceId, str]
     """The policy that is asked beside a resource's own, without effect."""
     zone: tzinfo

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import secrets
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
@@ -11,7 +12,10 @@ from typing import Final, Self
 
 from watchkey import __version__
 from watchkey.engines import opa
+from watchkey.flows.confirm_shift import ConfirmationRules, ConfirmShift
+from watchkey.flows.keep_confirmations import KeepConfirmations
 from watchkey.flows.keep_roster import KeepRoster, Restored
+from watchkey.flows.login_tokens import LoginTokens
 from watchkey.flows.request_access import RequestAccess
 from watchkey.flows.shadow_policy import ShadowPolicy
 from watchkey.flows.swap_policy import SwapPolicy, older
@@ -58,6 +62,8 @@ class Service:
     engines: Mapping[str, PolicyEngine]
     policies: SwapPolicy
     shadow: ShadowPolicy | None
+    tokens: LoginTokens
+    confirm_shift: ConfirmShift
     _footprints: dict[str, object]
     _look_now: asyncio.Event = field(default_factory=asyncio.Event)
     _stack: AsyncExitStack = field(default_factory=AsyncExitStack)
@@ -133,6 +139,21 @@ async def _cancelled(task: "asyncio.Task[None]") -> None:
         await task
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Left:
+    """What the last run left, and who keeps it."""
+
+    kept: KeepRoster
+    restored: Mapping[SourceName, Restored]
+    words: KeepConfirmations
+
+
+def _left(settings: Settings, audit: SqliteStore, clock: Clock) -> _Left:
+    kept = KeepRoster(memory=audit, clock=clock)
+    words = KeepConfirmations(memory=audit, audit=audit, clock=clock)
+    return _Left(kept=kept, restored=_restored(kept, settings), words=words.recall())
+
+
 def build(settings: Settings) -> Service:
     """Put the service together and open its log.
 
@@ -150,16 +171,17 @@ def build(settings: Settings) -> Service:
         shadow = None
         if settings.shadows:
             shadow = ShadowPolicy(shadows=settings.shadows, engines=engines, audit=audit, zone=settings.zone)
-        kept = KeepRoster(memory=audit, clock=clock)
-        restored = _restored(kept, settings)
-        rosters = memory.build(_held(restored, clock))
+        left = _left(settings, audit, clock)
+        rosters = memory.build(_held(left.restored, clock))
+        access = _request_access(settings, clock, rosters, engines, audit, shadow)
+        sync = _sync(settings, clock, read_from, rosters, audit, left)
         service = Service(
             settings=settings,
             clock=clock,
             audit=audit,
             rosters=rosters,
-            request_access=_request_access(settings, clock, rosters, engines, audit, shadow),
-            sync=_sync(settings, clock, read_from, rosters, audit, kept, _sightings(restored)),
+            request_access=access,
+            sync=sync,
             verifier=verifier_of(settings, clock),
             webhook_keys=webhook_keys,
             engines=engines,
@@ -167,6 +189,18 @@ def build(settings: Settings) -> Service:
                 engines=engines, prepare=partial(candidate, settings), audit=audit, memory=audit, clock=clock
             ),
             shadow=shadow,
+            tokens=LoginTokens(audit=audit, clock=clock, new_secret=partial(secrets.token_urlsafe, 32)),
+            confirm_shift=ConfirmShift(
+                clock=clock,
+                reads=sync,
+                known=lambda: access.directory,
+                audit=audit,
+                words=left.words,
+                sources=tuple(settings.sources),
+                rules=ConfirmationRules(
+                    groups=frozenset(settings.confirmations.groups), lasts_max=settings.confirmations.lasts_max
+                ),
+            ),
             _footprints=footprints,
         )
     except BaseException:
@@ -207,19 +241,19 @@ def _sync(
     read_from: Sequence[Source],
     rosters: RosterStore,
     audit: AuditLog,
-    kept: KeepRoster,
-    sightings: Mapping[SourceName, Sightings],
+    left: _Left,
 ) -> SyncRoster:
     return SyncRoster(
         clock=clock,
         sources=read_from,
         rosters=rosters,
         audit=audit,
-        memory=kept,
-        sightings=sightings,
+        memory=left.kept,
+        sightings=_sightings(left.restored),
         limits=GuardLimits(shrink_share_max=settings.sync.shrink_share_max),
         window=settings.sync.window,
         poll_every=settings.sync.poll,
+        words=left.words,
     )
 
 

@@ -17,17 +17,24 @@ from tests.builders import SOURCE, index, links, resource, shift
 from tests.fakes.audit import MemoryAudit
 from tests.fakes.clock import DrivenClock
 from tests.fakes.engine import ScriptedEngine
+from tests.fakes.memory import DictMemory
 from watchkey.entrypoints.http.app import App
 from watchkey.entrypoints.http.event_log import install
 from watchkey.entrypoints.http.limits import Limits
 from watchkey.entrypoints.http.questions import Deciding
 from watchkey.entrypoints.http.server import HttpServer, Listener
+from watchkey.flows.confirm_shift import ConfirmationRules, ConfirmShift
+from watchkey.flows.keep_confirmations import KeepConfirmations
+from watchkey.flows.login_tokens import LoginTokens
 from watchkey.flows.request_access import Directory, RequestAccess
+from watchkey.flows.sync_roster import Synced, Waiting
 from watchkey.identities.api_token import Config, build, hash_token, make_token
 from watchkey.model.access import Caller, Resource
+from watchkey.model.errors import Refused
 from watchkey.model.ids import CallerId, ResourceId, SourceName
 from watchkey.model.secret import Secret
-from watchkey.ports import IdentityVerifier
+from watchkey.ports import HeldRoster, IdentityVerifier
+from watchkey.rules.roster import RosterIndex
 from watchkey.stores.memory import MemoryRosters
 
 ORDERS = ResourceId("orders-db")
@@ -37,6 +44,7 @@ CALLERS = {
     "narrow": Caller(id=CallerId("narrow"), resources=frozenset({ORDERS}), is_trusted=True),
     "plain": Caller(id=CallerId("plain"), resources=frozenset({ORDERS})),
     "nothing": Caller(id=CallerId("nothing")),
+    "admin": Caller(id=CallerId("admin"), resources=None, is_admin=True),
 }
 ASK = {"subject": {"id": "alice"}, "privilege": "write", "resource": "orders-db"}
 
@@ -47,6 +55,8 @@ class Sync:
 
     hints: list[SourceName] = field(default_factory=list)
     errors: dict[SourceName, str] = field(default_factory=dict)
+    held_back: dict[SourceName, Waiting] = field(default_factory=dict)
+    accepted: list[tuple[SourceName, CallerId]] = field(default_factory=list)
 
     def hint(self, name: SourceName) -> bool:
         self.hints.append(name)
@@ -55,15 +65,42 @@ class Sync:
     def last_error(self, name: SourceName) -> str | None:
         return self.errors.get(name)
 
+    async def waiting(self, name: SourceName) -> Waiting | None:
+        return self.held_back.get(name)
+
+    async def accept(self, name: SourceName, *, caller: CallerId, digest: str) -> Synced:
+        waiting = self.held_back.get(name)
+        if waiting is None or waiting.digest != digest:
+            raise Refused("the read is another one by now")
+        self.accepted.append((name, caller))
+        held = HeldRoster(index=waiting.after, revision=2, read_at=0.0)
+        return Synced(held=held, change=waiting.change)
+
+
+@dataclass
+class Reads:
+    """The rosters as they were read; a word changes none of them here."""
+
+    rosters: MemoryRosters
+    regraded: list[SourceName] = field(default_factory=list)
+
+    def as_read(self, name: SourceName) -> RosterIndex | None:
+        held = self.rosters.held().get(name)
+        return None if held is None else held.index
+
+    async def regrade(self, name: SourceName) -> bool:
+        self.regraded.append(name)
+        return True
+
 
 class House:
-    """A service to ask. `tokens` has one token for each of CALLERS."""
+    """A service to ask. `caller_tokens` has one token for each of CALLERS."""
 
     def __init__(self, limits: Limits | None = None, *, has_roster: bool = True) -> None:
         self.clock = DrivenClock()
-        self.tokens = {name: make_token() for name in CALLERS}
+        self.caller_tokens = {name: make_token() for name in CALLERS}
         self.verifier: IdentityVerifier = build(
-            Config(callers=tuple((CALLERS[name], (hash_token(token),)) for name, token in self.tokens.items())),
+            Config(callers=tuple((CALLERS[name], (hash_token(token),)) for name, token in self.caller_tokens.items())),
             name="callers",
             clock=self.clock,
         )
@@ -71,6 +108,7 @@ class House:
         if has_roster:
             self.rosters.swap(index(shift(), shift("PBOB", level=2)), read_at=self.clock.monotonic())
         self.audit = MemoryAudit()
+        self.tokens = LoginTokens(audit=self.audit, clock=self.clock, new_secret=lambda: "person")
         self.engine = ScriptedEngine()
         self.resources: Mapping[ResourceId, Resource] = {ORDERS: resource(), BILLING: resource(id=BILLING)}
         self.request_access: Deciding = RequestAccess(
@@ -82,6 +120,16 @@ class House:
             zone=UTC,
         )
         self.sync = Sync()
+        self.memory = DictMemory()
+        self.confirm_shift = ConfirmShift(
+            clock=self.clock,
+            reads=Reads(self.rosters),
+            known=lambda: Directory(resources=self.resources, links=links()),
+            audit=self.audit,
+            words=KeepConfirmations(memory=self.memory, audit=self.audit, clock=self.clock),
+            sources=(SOURCE,),
+            rules=ConfirmationRules(),
+        )
         self.source_names: Sequence[SourceName] = (SOURCE,)
         self.keys = (Secret("first webhook key"), Secret("second webhook key"))
         self.webhook_keys: Mapping[SourceName, Sequence[Secret]] = {SOURCE: self.keys}
@@ -92,7 +140,7 @@ class House:
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def bearer(self, name: str) -> dict[str, str]:
-        return {"authorization": f"Bearer {self.tokens[name].reveal()}"}
+        return {"authorization": f"Bearer {self.caller_tokens[name].reveal()}"}
 
     def on_loop(self, work: Callable[[], object]) -> None:
         """Do something in the server's thread."""

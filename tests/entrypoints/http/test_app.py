@@ -45,7 +45,7 @@ def test_the_matrix_of_doors(house: House, who: str | None) -> None:
     ],
 )
 def test_credentials_that_are_not_exactly_right_are_all_refused_alike(house: House, value: str) -> None:
-    given = value.replace("{token}", house.tokens["trusted"].reveal())
+    given = value.replace("{token}", house.caller_tokens["trusted"].reveal())
     if given.endswith(" "):
         given = given.rstrip() + "x"  # HTTP itself strips white space at the end of a header
     got = call(house, "POST", "/v1/decide", ASK, who=None, headers={"authorization": given})
@@ -57,7 +57,7 @@ def test_credentials_that_are_not_exactly_right_are_all_refused_alike(house: Hou
 
 
 def test_the_scheme_is_not_case_sensitive(house: House) -> None:
-    token = house.tokens["trusted"].reveal()
+    token = house.caller_tokens["trusted"].reveal()
     got = call(house, "POST", "/v1/decide", ASK, who=None, headers={"authorization": f"bEARER {token}"})
     assert got.status == 200
 
@@ -116,7 +116,7 @@ def test_when_callers_cannot_be_verified_nobody_is_let_in(verifier: Locked | Bro
     with house.open():
         got = call(house, "POST", "/v1/decide", ASK)
         assert (got.status, got.json["allow"]) == (status, False)
-        assert house.tokens["trusted"].reveal() not in got.body.decode() + house.log.getvalue()
+        assert house.caller_tokens["trusted"].reveal() not in got.body.decode() + house.log.getvalue()
 
 
 class Endless:
@@ -148,7 +148,7 @@ def test_an_answer_that_takes_too_long_is_a_no() -> None:
 def test_secrets_that_are_sent_come_back_nowhere() -> None:
     canary = "wk_CANARYcanaryCANARYcanaryCANARYcanaryCANARYca"
     with House().open() as house:
-        token = house.tokens["trusted"].reveal()
+        token = house.caller_tokens["trusted"].reveal()
         seen = []
         for who, path in (
             (canary, "/v1/decide"),

@@ -128,7 +128,7 @@ def test_a_client_that_stops_sending_still_gets_its_answer(house: House) -> None
 
 
 def test_trailers_are_not_headers(house: House) -> None:
-    token = house.tokens["trusted"].reveal()
+    token = house.caller_tokens["trusted"].reveal()
     raw = head("POST /v1/decide HTTP/1.1", "Host: x", "Transfer-Encoding: chunked", "Connection: close")
     (got,) = exchange(house, raw + f"2\r\n{{}}\r\n0\r\nAuthorization: Bearer {token}\r\n\r\n".encode())
     assert got.status == 401

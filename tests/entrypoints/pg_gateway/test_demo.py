@@ -12,6 +12,7 @@ from tests.entrypoints.pg_gateway.test_running import CLOCK, Service, section
 from tests.live.house import ORDERS, target_config
 from watchkey.entrypoints.pg_gateway.demo import Stage, Surprise, play, prepare
 from watchkey.entrypoints.pg_gateway.running import Gateways
+from watchkey.model.access import Subject
 from watchkey.model.ids import SubjectId
 from watchkey.model.secret import Secret
 from watchkey.simulator.postgres_server import NoPostgres, PostgresServer
@@ -34,7 +35,7 @@ async def scene(server: PostgresServer, folder: Path, *, coming: str) -> list[st
     async with Gateways(service, [section(folder, notices=(timedelta(seconds=1),))], {ORDERS: target}) as gateways:
 
         async def token(subject: str) -> Secret:
-            return (await gateways.issue(SubjectId(subject), frozenset(), caller=CALLER)).token
+            return (await service.tokens.issue(Subject(id=SubjectId(subject)), caller=CALLER)).token
 
         host, _, port = gateways.addresses[0].removeprefix("postgresql://").rpartition(":")
         await play(

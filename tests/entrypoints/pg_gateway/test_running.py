@@ -1,9 +1,11 @@
 """The gateways of a process, put together on a service: what cannot be served, and the desk."""
 
 import asyncio
+import secrets
 import threading
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,9 @@ from tests.live.conftest import server
 from tests.live.house import ORDERS, RealClock, target_config
 from watchkey.entrypoints.pg_gateway.config import DatabaseSection, GatewaySection
 from watchkey.entrypoints.pg_gateway.running import Gateways
+from watchkey.flows.login_tokens import LoginTokens
 from watchkey.flows.request_access import Directory, RequestAccess
+from watchkey.model.access import Subject
 from watchkey.model.errors import Refused
 from watchkey.model.ids import ResourceId, SourceName, SubjectId
 from watchkey.ports import HeldRoster, Target
@@ -44,6 +48,7 @@ class Service:
     def __init__(self) -> None:
         now = CLOCK.now()
         self.clock, self.audit, self.resources = CLOCK, MemoryAudit(), {ORDERS: resource()}
+        self.tokens = LoginTokens(audit=self.audit, clock=CLOCK, new_secret=partial(secrets.token_urlsafe, 32))
         roster = index(shift(starts_at=now - timedelta(hours=1), ends_at=now + timedelta(seconds=3)), taken_at=now)
         self.rosters = MemoryRosters({SOURCE: HeldRoster(index=roster, revision=1, read_at=CLOCK.monotonic())})
         self.sync = Sync()
@@ -93,7 +98,7 @@ class Running:
         return asyncio.run_coroutine_threadsafe(work, self.loop).result(30)
 
     def dsn(self, subject: str) -> str:
-        issued = self.call(self.gateways.issue(SubjectId(subject), frozenset(), caller=CALLER))
+        issued = self.call(self.service.tokens.issue(Subject(id=SubjectId(subject)), caller=CALLER))
         (address,) = self.gateways.addresses
         host, port = address.removeprefix("postgresql://").split(":")
         return f"host={host} port={port} dbname=orders user={subject} password={issued.token.reveal()}"

@@ -3,6 +3,7 @@
 import asyncio
 import os
 from collections.abc import Mapping
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,7 +12,7 @@ import msgspec
 
 from watchkey.entrypoints.cli.output import emit, examples, json_option, printable
 from watchkey.http_client import HttpClient
-from watchkey.model.errors import Malformed
+from watchkey.model.errors import Malformed, Refused, Unavailable
 from watchkey.model.secret import Secret
 from watchkey.wiring import SystemClock
 
@@ -54,22 +55,35 @@ def fetch_token(server: str, subject: str, ttl: int) -> Mapping[str, Any]:
     return answer
 
 
-async def ask(server: str, method: str, path: str, body: Mapping[str, Any] | None = None) -> Mapping[str, Any]:
-    """One request in the name of the caller in WATCHKEY_TOKEN. Raises port errors."""
-    token = os.environ.get("WATCHKEY_TOKEN", "")
+async def ask(
+    server: str, method: str, path: str, body: Mapping[str, Any] | None = None, *, token: str = ""
+) -> Mapping[str, Any]:
+    """One request in the name of the caller in WATCHKEY_TOKEN, unless another token is given.
+
+    Raises port errors; what the service refuses has its own words.
+    """
+    token = token or os.environ.get("WATCHKEY_TOKEN", "")
     if not token:
         raise click.UsageError("WATCHKEY_TOKEN is empty: put the caller's token (wk_…) there")
     client = HttpClient(server, clock=SystemClock(), headers={"authorization": Secret(f"Bearer {token}")})
     try:
-        sent = await client.operation().send(
-            method, path, body=b"" if body is None else msgspec.json.encode(body), may_retry=method == "GET"
-        )
+        content = b"" if body is None else msgspec.json.encode(body)
+        sent = await client.operation().exchange(method, path, body=content)
         answer = sent.json()
     finally:
         await client.close()
+    if sent.status != HTTPStatus.OK:
+        kind = Unavailable if sent.status >= HTTPStatus.INTERNAL_SERVER_ERROR else Refused
+        raise kind(_refusal(answer, f"{sent.what} answered {sent.status}"))
     if not isinstance(answer, dict):
         raise Malformed(f"{method} {server}{path} did not answer an object; is that a Watchkey service?")
     return answer
+
+
+def _refusal(answer: Any, otherwise: str) -> str:
+    error = answer.get("error") if isinstance(answer, dict) else None
+    message = error.get("message") if isinstance(error, dict) else None
+    return printable(message) if isinstance(message, str) else otherwise
 
 
 def keep_in_pgpass(path: Path, gateway: str, subject: str, token: str) -> None:

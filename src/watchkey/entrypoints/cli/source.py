@@ -11,6 +11,7 @@ import click
 import msgspec
 
 from watchkey import wiring
+from watchkey.entrypoints.cli.login import SERVER, ask
 from watchkey.entrypoints.cli.output import (
     EXIT_DENY,
     EXIT_OK,
@@ -78,6 +79,57 @@ def test(ctx: click.Context, globals_: Globals, *, name: str, as_json: bool) -> 
     missing = tuple(_missing(settings, seen))
     emit(_json(settings, seen, missing), as_json=as_json, text=lambda: _words(settings, seen, missing))
     ctx.exit(EXIT_DENY if missing else EXIT_OK)
+
+
+@examples(
+    ("watchkey source accept pagerduty --server https://watchkey:8181", "look at a read that is held back"),
+    ("watchkey source accept pagerduty --digest 3f2a… --server …", "let in exactly the read that was looked at"),
+)
+@source.command()
+@click.argument("name")
+@click.option("--digest", metavar="DIGEST", help="Let in the read of this digest, as it was shown before.")
+@SERVER
+@json_option
+@click.pass_context
+def accept(ctx: click.Context, *, name: str, digest: str | None, server: str, as_json: bool) -> None:
+    """Let the running service believe a read of NAME that takes away too much at once.
+
+    Without --digest it only shows who would lose what. With it, and only while that very read is the one that is held
+    back, the read counts. The caller in WATCHKEY_TOKEN needs `admin: true`; the word is in the audit log. Exit code 0
+    done, 1 shown and not done, or refused, 2 misuse, 3 no answer.
+    """
+    try:
+        if digest is not None:
+            done = asyncio.run(ask(server, "POST", "/v1/sources/accept", {"source": name, "digest": digest}))
+            emit(done, as_json=as_json, text=f"{name}: the read counts; revision {done['revision']}")
+            return
+        held = asyncio.run(ask(server, "POST", "/v1/sources/held", {"source": name}))
+    except Refused as error:
+        click.echo(f"watchkey: {error}", err=True)
+        ctx.exit(EXIT_DENY)
+    emit(held, as_json=as_json, text=lambda: _held_words(name, held))
+    ctx.exit(EXIT_DENY)
+
+
+def _held_words(name: str, held: Mapping[str, Any]) -> str:
+    rows = [
+        (
+            f"{one['name']} ({one['person']})",
+            one["policy"] or one["schedule"] or "-",
+            "?" if one["level"] is None else one["level"],
+            "now" if one["now"] else "ahead",
+        )
+        for one in held["losses"]
+    ]
+    services = ", ".join(held["services"])
+    size = f"{held['people']} people, {held['shifts']} shifts"
+    parts = [
+        printable(f"{held['why']}; read at {str(held['taken_at'])[:19]}Z with {size}"),
+        table(("WHO", "PAGER", "LEVEL", "LOSES IT"), rows, empty="nobody who is on call loses a duty"),
+        printable(f"services that page nobody, or others: {services}") if services else "",
+        f"If so many really are gone: watchkey source accept {name} --digest {printable(held['digest'])}",
+    ]
+    return "\n\n".join(part for part in parts if part)
 
 
 async def _read(settings: Settings, name: SourceName) -> Seen:

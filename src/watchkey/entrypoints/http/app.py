@@ -6,7 +6,17 @@ import secrets
 from collections.abc import Mapping, Sequence
 from typing import Final, Protocol
 
-from watchkey.entrypoints.http import health, native, opa, openapi, svix_webhooks, webhooks
+from watchkey.entrypoints.http import (
+    confirmations,
+    health,
+    held_reads,
+    native,
+    opa,
+    openapi,
+    svix_webhooks,
+    tokens,
+    webhooks,
+)
 from watchkey.entrypoints.http.exchange import Door, Fault, Request, Response, Route, native_fault
 from watchkey.entrypoints.http.limits import Limits
 from watchkey.entrypoints.http.metrics import Metrics
@@ -28,7 +38,7 @@ _NO_TOKEN: Final = Fault(
 )
 
 
-class Hints(Protocol):
+class Hints(held_reads.Lets, Protocol):
     """Who reads the sources."""
 
     def hint(self, name: SourceName, /) -> bool:
@@ -38,6 +48,10 @@ class Hints(Protocol):
     def last_error(self, name: SourceName, /) -> str | None:
         """Why the last read was not taken over; None when it was."""
         ...
+
+
+class Tokens(tokens.Issues, confirmations.Recognises, Protocol):
+    """Who makes and knows the tokens of people."""
 
 
 class Service(Protocol):
@@ -61,6 +75,16 @@ class Service(Protocol):
     @property
     def sync(self) -> Hints:
         """Who reads the sources."""
+        ...
+
+    @property
+    def tokens(self) -> Tokens:
+        """The tokens of people."""
+        ...
+
+    @property
+    def confirm_shift(self) -> confirmations.Confirms:
+        """The use case of vouching for a shift."""
         ...
 
     @property
@@ -102,6 +126,9 @@ class App:
             *webhooks.routes(service, self.limits, self.metrics),
             *svix_webhooks.routes(service, self.limits, self.metrics),
             *health.routes(service, self.metrics, self.limits, lambda: self.is_draining),
+            *tokens.routes(service.tokens, self.limits),
+            *confirmations.routes(service.tokens, service.confirm_shift, self.limits),
+            *held_reads.routes(service.sync, self.limits),
             *openapi.routes(self.limits),
             *more,
         )
@@ -166,6 +193,8 @@ class App:
             raise Fault(503, "unavailable", "callers cannot be verified now") from None
         if route.door is Door.TRUSTED and not caller.is_trusted:
             raise Fault(403, "forbidden", "this is for trusted callers only")
+        if route.door is Door.ADMIN and not caller.is_admin:
+            raise Fault(403, "forbidden", "this is for callers that may administer")
         return caller
 
     def _find(self, request: Request) -> Route | None:

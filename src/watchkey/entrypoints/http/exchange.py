@@ -51,11 +51,13 @@ class Door(StrEnum):
     """Who may walk through a route."""
 
     OPEN = "open"
-    """Anybody, without a token: it tells nothing about people or resources."""
+    """Anybody, without a caller's token: it tells nothing about people or resources, or proves them in another way."""
     CALLER = "caller"
     """Callers with a token."""
     TRUSTED = "trusted"
     """Callers with a token that are marked as trusted."""
+    ADMIN = "admin"
+    """Callers with a token that may change what the service believes."""
 
 
 Handler = Callable[[Request, Caller | None], Awaitable[Response]]

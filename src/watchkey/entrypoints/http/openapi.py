@@ -6,11 +6,14 @@ import msgspec
 
 from watchkey import __version__
 from watchkey.entrypoints.http.answer import DecisionAnswer, ErrorAnswer
+from watchkey.entrypoints.http.confirmations import ConfirmedAnswer, DoubtfulAnswers, ShiftBody
 from watchkey.entrypoints.http.exchange import Door, Request, Response, Route, native_fault
 from watchkey.entrypoints.http.health import HealthAnswer, ReadyAnswer
+from watchkey.entrypoints.http.held_reads import AcceptBody, AcceptedAnswer, HeldAnswer, HeldBody
 from watchkey.entrypoints.http.limits import Limits
 from watchkey.entrypoints.http.native import Batch, BatchAnswer, OnCallAnswer, Question, RosterAnswer
 from watchkey.entrypoints.http.opa import DataAnswer, DataBody, InputBody, OpaError
+from watchkey.entrypoints.http.tokens import TokenAnswer, TokenBody
 from watchkey.model.access import Caller
 
 
@@ -22,19 +25,28 @@ class FaultAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _TYPES: Final = (
+    AcceptBody,
+    AcceptedAnswer,
     Batch,
     BatchAnswer,
+    ConfirmedAnswer,
     DataAnswer,
     DataBody,
     DecisionAnswer,
+    DoubtfulAnswers,
     FaultAnswer,
     HealthAnswer,
+    HeldAnswer,
+    HeldBody,
     InputBody,
     OnCallAnswer,
     OpaError,
     Question,
     ReadyAnswer,
     RosterAnswer,
+    ShiftBody,
+    TokenAnswer,
+    TokenBody,
 )
 
 _Json = dict[str, Any]
@@ -53,11 +65,16 @@ def document() -> _Json:
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "security": [{"token": []}],
-        "paths": {**_native_paths(), **_data_paths(), **_webhook_paths(), **_health_paths()},
+        "paths": {**_native_paths(), **_people_paths(), **_data_paths(), **_webhook_paths(), **_health_paths()},
         "components": {
             "schemas": dict(sorted(schemas.items())),
             "securitySchemes": {
-                "token": {"type": "http", "scheme": "bearer", "description": "A token `wk_…` of a configured caller."}
+                "token": {"type": "http", "scheme": "bearer", "description": "A token `wk_…` of a configured caller."},
+                "person": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "A person's own token `wkt_…`, as `POST /v1/tokens` gives it.",
+                },
             },
         },
     }
@@ -107,6 +124,48 @@ def _native_paths() -> _Json:
         _parameter("limit", "Shifts on a page.", {"type": "integer", "minimum": 0, "maximum": 5000}),
     ]
     return {"/v1/decide": {"post": decide}, "/v1/on-call": {"get": on_call}, "/v1/roster": {"get": roster}}
+
+
+def _people_paths() -> _Json:
+    """What people do themselves, or an operator in person."""
+    listed = _operation(
+        "confirmations", "The shifts that need a second person's word.", _ref("DoubtfulAnswers"), errors=(401, 500)
+    )
+    errors = (400, 401, 403, 413, 500, 503)
+    confirm = _posted("confirm", "Vouch for a shift as it stands.", "ShiftBody", _ref("ConfirmedAnswer"), errors)
+    withdraw = _posted("withdraw", "Take a word back; it counts no more.", "ShiftBody", {"type": "object"}, errors)
+    for operation in (listed, confirm, withdraw):
+        operation["security"] = [{"person": []}]
+    token = _posted(
+        "token", "A short-lived token of a person; trusted callers only.", "TokenBody", _ref("TokenAnswer"), errors
+    )
+    held = _posted(
+        "heldRead",
+        "What the guard against shrinking holds back of a source; callers that may administer only.",
+        "HeldBody",
+        _ref("HeldAnswer"),
+        (*errors, 404),
+    )
+    accept = _posted(
+        "acceptHeldRead",
+        "Let in the read that was looked at; callers that may administer only.",
+        "AcceptBody",
+        _ref("AcceptedAnswer"),
+        (*errors, 409),
+    )
+    return {
+        "/v1/tokens": {"post": token},
+        "/v1/confirmations": {"get": listed, "post": confirm},
+        "/v1/confirmations/withdraw": {"post": withdraw},
+        "/v1/sources/held": {"post": held},
+        "/v1/sources/accept": {"post": accept},
+    }
+
+
+def _posted(name: str, summary: str, body: str, schema: _Json, errors: tuple[int, ...]) -> _Json:
+    operation = _operation(name, summary, schema, errors=errors)
+    operation["requestBody"] = {"required": True, "content": _content(_ref(body))}
+    return operation
 
 
 def _data_paths() -> _Json:
@@ -165,8 +224,9 @@ _DATA: Final = (400, 401, 413, 429, 500, 503)
 _MEANINGS: Final = {
     400: "The request is malformed.",
     401: "No known caller, or no genuine signature.",
-    403: "For trusted callers only.",
+    403: "Not for this caller, or not for this person.",
     404: "Not there, or not for this caller.",
+    409: "What is there is not what was asked for any more.",
     413: "The body is too long.",
     429: "The caller is over its quota; `Retry-After` says when to try again.",
     500: "An internal error, logged under the request's id.",

@@ -1,7 +1,6 @@
-"""The gateway's desk over HTTP, for trusted callers: tokens for people, who is in, ending a session."""
+"""The gateway's desk over HTTP, for trusted callers: who is in, ending a session."""
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
 from typing import Annotated, Any, Protocol
 
 import msgspec
@@ -9,39 +8,14 @@ import msgspec
 from watchkey.entrypoints.http.exchange import Door, Fault, Request, Response, Route, native_fault
 from watchkey.entrypoints.http.limits import Limits
 from watchkey.entrypoints.http.strict_json import StrictDecoder
-from watchkey.model.access import Caller, Subject
-from watchkey.model.errors import Malformed, Refused, Unavailable
-from watchkey.model.ids import SubjectId
-from watchkey.model.secret import Secret
+from watchkey.model.access import Caller
+from watchkey.model.errors import Malformed
 
 Word = Annotated[str, msgspec.Meta(min_length=1, max_length=512)]
 
 
-class Issued(Protocol):
-    """A fresh token."""
-
-    @property
-    def token(self) -> Secret:
-        """Its text, once."""
-        ...
-
-    @property
-    def subject(self) -> Subject:
-        """Whose it is."""
-        ...
-
-    @property
-    def expires_at(self) -> datetime:
-        """Until when it opens a connection."""
-        ...
-
-
 class Desk(Protocol):
     """What the gateways offer."""
-
-    async def issue(self, subject: SubjectId, groups: frozenset[str], *, caller: Caller, ttl: timedelta) -> Issued:
-        """Make a token. Raises Refused or Unavailable."""
-        ...
 
     def sessions(self) -> list[dict[str, Any]]:
         """Who is in."""
@@ -56,22 +30,6 @@ class Desk(Protocol):
         ...
 
 
-class TokenBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """For whom, and for how long."""
-
-    subject: Word
-    groups: Annotated[tuple[Word, ...], msgspec.Meta(max_length=1000)] = ()
-    ttl_s: Annotated[int, msgspec.Meta(ge=1, le=43200)] = 600
-
-
-class TokenAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """The token: the password of a connection through the gateway."""
-
-    token: str
-    subject: str
-    expires_at: datetime
-
-
 class EndBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which session, and why; the reason is told to the person."""
 
@@ -84,22 +42,8 @@ class Sessions:
 
     def __init__(self, desk: Desk, limits: Limits) -> None:
         self._desk = desk
-        self._token: StrictDecoder[TokenBody] = StrictDecoder(TokenBody, depth_max=limits.depth_max)
         self._end: StrictDecoder[EndBody] = StrictDecoder(EndBody, depth_max=limits.depth_max)
         self._encode = msgspec.json.Encoder().encode
-
-    async def issue(self, request: Request, caller: Caller | None) -> Response:
-        """Make a token for a person, whom the caller has proven to be that person."""
-        body, caller = self._read(self._token, request), _required(caller)
-        ttl = timedelta(seconds=body.ttl_s)
-        try:
-            issued = await self._desk.issue(SubjectId(body.subject), frozenset(body.groups), caller=caller, ttl=ttl)
-        except Refused as error:
-            raise Fault(403, "forbidden", str(error)) from None
-        except Unavailable:
-            raise Fault(503, "unavailable", "the token cannot be recorded now, so there is none") from None
-        answer = TokenAnswer(token=issued.token.reveal(), subject=issued.subject.id, expires_at=issued.expires_at)
-        return Response(status=200, body=self._encode(answer), headers=((b"cache-control", b"no-store"),))
 
     async def sessions(self, request: Request, caller: Caller | None) -> Response:
         """Who is in, and what is being taken back."""
@@ -141,7 +85,6 @@ def routes(desk: Desk, limits: Limits) -> Sequence[Route]:
     """The routes of this desk."""
     sessions = Sessions(desk, limits)
     table = (
-        ("tokens", "POST", "/v1/tokens", sessions.issue),
         ("sessions", "GET", "/v1/sessions", sessions.sessions),
         ("sessions-end", "POST", "/v1/sessions/end", sessions.end),
     )

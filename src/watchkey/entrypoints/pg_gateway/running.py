@@ -1,4 +1,4 @@
-"""The configured gateways, put together on the running service: one place for tokens, sessions and endings."""
+"""The configured gateways, put together on the running service: one place for sessions and endings."""
 
 import asyncio
 import gc
@@ -7,7 +7,6 @@ import secrets
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import asdict
-from datetime import timedelta
 from types import TracebackType
 from typing import Any, Final, Protocol, Self
 
@@ -15,11 +14,11 @@ from watchkey.entrypoints.pg_gateway.config import GatewaySection
 from watchkey.entrypoints.pg_gateway.gateway import Database, Gateway, GatewayRules, server_tls
 from watchkey.entrypoints.pg_gateway.statement_log import LogRules
 from watchkey.flows.guard_session import Deciding, GuardRules, GuardSessions, Protected
-from watchkey.flows.login_tokens import TTL_DEFAULT, IssuedToken, LoginTokens
+from watchkey.flows.login_tokens import LoginTokens
 from watchkey.flows.request_access import RequestAccess
-from watchkey.model.access import AccessRequest, Caller, Decision, Resource, Subject
+from watchkey.model.access import AccessRequest, Caller, Decision, Resource
 from watchkey.model.errors import PortError, Refused
-from watchkey.model.ids import CallerId, ResourceId, SourceName, SubjectId
+from watchkey.model.ids import CallerId, ResourceId, SourceName
 from watchkey.model.lease import LeaseState
 from watchkey.ports import AuditLog, Clock, RosterStore, Target
 from watchkey.rules.roster import RosterChange
@@ -55,6 +54,11 @@ class Served(Protocol):
         ...
 
     @property
+    def tokens(self) -> LoginTokens:
+        """The tokens of people: what they log in with."""
+        ...
+
+    @property
     def audit(self) -> AuditLog:
         """The memory."""
         ...
@@ -79,9 +83,6 @@ class Gateways:
         """Raises Refused for a section that cannot be served."""
         self._service = service
         self._targets = targets
-        self.tokens = LoginTokens(
-            audit=service.audit, clock=service.clock, new_secret=lambda: secrets.token_urlsafe(32)
-        )
         self.gateways: list[Gateway] = []
         self._guards: list[GuardSessions] = []
         self._stack = AsyncExitStack()
@@ -119,12 +120,6 @@ class Gateways:
         return [gateway.address for gateway in self.gateways]
 
     # --- the desk ----------------------------------------------------------------------------------------------------
-
-    async def issue(
-        self, subject: SubjectId, groups: frozenset[str], *, caller: Caller, ttl: timedelta = TTL_DEFAULT
-    ) -> IssuedToken:
-        """Make a short-lived token. Raises Refused for a caller that may not, Unavailable without an audit log."""
-        return await self.tokens.issue(Subject(id=subject, groups=groups), caller=caller, ttl=ttl)
 
     def sessions(self) -> list[dict[str, Any]]:
         """Who is in, as JSON values."""
@@ -192,7 +187,9 @@ class Gateways:
         )
         self._guards.append(guard)
         self.gateways.append(
-            Gateway(rules, guard=guard, tokens=self.tokens, audit=service.audit, clock=service.clock, caller=CALLER.id)
+            Gateway(
+                rules, guard=guard, tokens=service.tokens, audit=service.audit, clock=service.clock, caller=CALLER.id
+            )
         )
 
     def _protected(self, resource: ResourceId) -> Protected:
