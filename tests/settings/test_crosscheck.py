@@ -200,11 +200,27 @@ def test_the_base_is_right() -> None:
             ),
         ),
         (
+            BASE + f"callers: {{a: {{token_hashes: ['{HASH}']}}}}\nfleets: {{f: {{callers: [b]}}}}\n",
+            "8:24 fleets.f.callers[0]",
+            "there is no caller 'b'; expected one of a",
+        ),
+        (
+            BASE
+            + f"callers: {{a: {{token_hashes: ['{HASH}']}}}}\nfleets: {{f: {{callers: [a]}}, g: {{callers: [a]}}}}\n",
+            "8:43 fleets.g.callers[0]",
+            "'a' belongs to 'f' already; expected a caller of its own",
+        ),
+        (
+            BASE + f"callers: {{a: {{token_hashes: ['{HASH}']}}}}\nfleets: {{f: {{callers: [a], renew: 6m}}}}\n",
+            "8:35 fleets.f.renew",
+            "6m is out of range; expected from 1s to 5m",
+        ),
+        (
             BASE + "sources2: {}\n",
             "7:1 sources2",
             (
-                "unknown key; expected one of version, defaults, policies, callers, links, dependencies, groups, "
-                "storage, listen, sync, confirmations, time_zone"
+                "unknown key; expected one of version, defaults, policies, callers, fleets, links, dependencies, "
+                "groups, storage, listen, sync, confirmations, time_zone"
             ),
         ),
         (
@@ -326,3 +342,42 @@ def test_plain_http_elsewhere_is_a_word_of_its_own() -> None:
 def test_all_rules_speak_at_once() -> None:
     text = BASE.replace("source: pager", "source: pagr") + "    policy: x\n    unvetted: [y]\nlinks: {a: {z: q}}\n"
     assert len(problems(text)) == 4
+
+
+@pytest.mark.parametrize(
+    ("policies", "message"),
+    [
+        (
+            (
+                "    policy: own\n  other: {kind: x, privileges: [read], opened_by: [{source: pager, service: P1}]}\n"
+                "policies: {own: {files: [own.rego]}}\n"
+            ),
+            (
+                "w:11:13: fleets.f: its resources have the policies default, own; expected resources with one policy "
+                "in common; a fleet for each policy"
+            ),
+        ),
+        (
+            "    policy: own\npolicies: {own: {files: [own.rego], dialect: cyral}}\n",
+            (
+                "w:10:13: fleets.f: 'own' makes requests that only Watchkey itself answers; expected a policy in "
+                "dialect v1 or v0"
+            ),
+        ),
+    ],
+)
+def test_a_fleet_has_one_policy_that_an_opa_can_ask(policies: str, message: str) -> None:
+    text = f"{BASE}{policies}callers: {{a: {{token_hashes: ['{HASH}']}}}}\nfleets: {{f: {{callers: [a]}}}}\n"
+    assert message in problems(text)
+
+
+def test_a_fleet_needs_its_key_and_something_to_decide_about() -> None:
+    callers = f"callers: {{a: {{token_hashes: ['{HASH}']}}}}\n"
+    fleet = "fleets: {f: {callers: [a], resources: [], signing: {key_file: none.key}}}\n"
+    assert problems(BASE + callers + fleet) == [
+        "w:8:13: fleets.f: there is nothing it could decide about; expected at least one resource",
+        (
+            "w:8:63: fleets.f.signing.key_file: there is no file 'none.key'; expected a file, looked for as "
+            "/nowhere/none.key"
+        ),
+    ]

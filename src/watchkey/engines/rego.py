@@ -83,6 +83,8 @@ class RegoEngine:
     """A compiled policy behind the port; immutable, and safe to ask from several tasks."""
 
     def __init__(self, config: Config) -> None:
+        self.config = config
+        """What it was made of."""
         self._is_cyral = config.dialect == "cyral"
         hosts = {"http.send": HostFunction(function=_http_send)} if self._is_cyral else {}
         try:

@@ -61,6 +61,34 @@ class PolicySwapped:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OpaDecision:
+    """What an OPA of a fleet says that it decided; received after the fact, so it proves the report, not the decision.
+
+    What the OPA erased or masked is missing here too.
+    """
+
+    at: datetime
+    """When it was received."""
+    caller: CallerId
+    fleet: str
+    decision_id: str
+    """Unique per OPA; a second report of it is not logged again."""
+    opa: str
+    """The OPA's own id (`labels.id`)."""
+    decided_at: str
+    """By the OPA's clock, as it wrote it."""
+    path: str
+    revision: str
+    """Of the fleet's bundle that it decided by; empty when it does not say."""
+    outcome: str | None
+    """`allow` or `deny` where the result is a boolean or has a boolean `allow`; None for anything else."""
+    event: str | None
+    """The whole event as it came, JSON; None when it was too long to keep."""
+    digest: str
+    """SHA-256 of the event as it came, hexadecimal."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceStarted:
     """The service began to answer; `version` is the program's."""
 
@@ -91,6 +119,7 @@ AuditEvent = (
     | RosterSwapped
     | RosterHeld
     | PolicySwapped
+    | OpaDecision
     | ServiceStarted
     | ServiceStopped
     | Noted

@@ -19,6 +19,7 @@ from watchkey.model.audit import (
     DecisionMade,
     DecisionsRepeated,
     Noted,
+    OpaDecision,
     PolicySwapped,
     RosterHeld,
     RosterSwapped,
@@ -137,6 +138,8 @@ def _fields(event: AuditEvent) -> dict[str, Any]:  # noqa: PLR0911 - one return 
         case PolicySwapped():
             policy = {"hash": event.policy_hash, "revision": event.revision, "name": event.name}
             return {"kind": "policy_swapped", "at": instant(event.at), "policy": policy}
+        case OpaDecision():
+            return _opa_decision(event)
         case ServiceStarted():
             return {"kind": "service_started", "at": instant(event.at), "version": event.version}
         case ServiceStopped():
@@ -146,6 +149,23 @@ def _fields(event: AuditEvent) -> dict[str, Any]:  # noqa: PLR0911 - one return 
             return fields if event.caller is None else fields | {"caller": event.caller}
         case _:
             assert_never(event)
+
+
+def _opa_decision(event: OpaDecision) -> dict[str, Any]:
+    return {
+        "kind": "opa_decision",
+        "at": instant(event.at),
+        "caller": event.caller,
+        "fleet": event.fleet,
+        "decision_id": event.decision_id,
+        "opa": event.opa,
+        "decided_at": event.decided_at,
+        "path": event.path,
+        "revision": event.revision,
+        "outcome": event.outcome,
+        "event": event.event,
+        "digest": event.digest,
+    }
 
 
 def event_time(event: AuditEvent) -> datetime:

@@ -6,6 +6,7 @@ from watchkey.settings.load import SourceConfigs, find, load_settings, parse_set
 from watchkey.settings.sections import Surroundings
 from watchkey.settings.values import (
     CallerSettings,
+    FleetSettings,
     HttpSettings,
     PolicySettings,
     RemoteOpa,
@@ -18,6 +19,7 @@ from watchkey.settings.values import (
 __all__ = [
     "CallerSettings",
     "ConfigError",
+    "FleetSettings",
     "HttpSettings",
     "PolicySettings",
     "RemoteOpa",

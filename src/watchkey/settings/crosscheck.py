@@ -14,7 +14,15 @@ from watchkey.model.oncall import ScopeKind
 from watchkey.rules.grace import GRACE_MAX
 from watchkey.rules.identity import canonical_name
 from watchkey.rules.located import ConfigError, Located, format_duration, nearest
-from watchkey.settings.shape import File, HttpSection, Pager, PolicySection, ResourceDefaults, ResourceSection
+from watchkey.settings.shape import (
+    File,
+    FleetSection,
+    HttpSection,
+    Pager,
+    PolicySection,
+    ResourceDefaults,
+    ResourceSection,
+)
 
 SHIPPED_POLICIES: Final = ("default",)
 """Policies that the package brings along."""
@@ -46,6 +54,11 @@ def pager_kind(pager: Pager) -> tuple[ScopeKind, str] | None:
     return named[0] if len(named) == 1 else None
 
 
+def fleet_resources(file: File, fleet: FleetSection) -> list[str]:
+    """The resources that a fleet decides about, as far as there are such."""
+    return [name for name in file.resources if isinstance(fleet.resources, str) or name in fleet.resources]
+
+
 class CrossCheck:
     """Goes through a file that is right in its types and yields everything that is wrong between its parts."""
 
@@ -60,6 +73,7 @@ class CrossCheck:
             yield from self._resource(name, section)
         yield from self._policies()
         yield from self._callers()
+        yield from self._fleets()
         yield from self._links()
         for source in self.file.dependencies:
             yield from self._unknown(("dependencies", source), source, self.file.sources, "source")
@@ -268,6 +282,47 @@ class CrossCheck:
                     yield self.root.error(
                         path, f"this is the token of {owner!r} already", expected="a token of its own"
                     )
+
+    def _fleets(self) -> Iterator[ConfigError]:
+        owners: dict[str, str] = {}
+        for name, fleet in self.file.fleets.items():
+            for i, caller in enumerate(fleet.callers):
+                path = ("fleets", name, "callers", i)
+                yield from self._unknown(path, caller, self.file.callers, "caller")
+                owner = owners.setdefault(caller, name)
+                if owner != name:
+                    yield self.root.error(
+                        path, f"{caller!r} belongs to {owner!r} already", expected="a caller of its own"
+                    )
+            if not isinstance(fleet.resources, str):
+                for i, resource in enumerate(fleet.resources):
+                    yield from self._unknown(
+                        ("fleets", name, "resources", i), resource, self.file.resources, "resource"
+                    )
+            yield from self._fleet_resources(name, fleet)
+
+    def _fleet_resources(self, name: str, fleet: FleetSection) -> Iterator[ConfigError]:
+        """One bundle has one policy, and its roster must not be stale before it can be renewed."""
+        path: tuple[Step, ...] = ("fleets", name)
+        found = [
+            merged(self.file.resources[one], self.root.at("resources", one).data, self.file.defaults)
+            for one in fleet_resources(self.file, fleet)
+        ]
+        if not found:
+            yield self.root.error(path, "there is nothing it could decide about", expected="at least one resource")
+            return
+        policies = sorted({one.policy for one in found})
+        if len(policies) > 1:
+            expected = "resources with one policy in common; a fleet for each policy"
+            yield self.root.error(path, f"its resources have the policies {', '.join(policies)}", expected=expected)
+        for policy in policies:
+            if policy in self.file.policies and self.file.policies[policy].dialect == "cyral":
+                expected = "a policy in dialect v1 or v0"
+                yield self.root.error(
+                    path, f"{policy!r} makes requests that only Watchkey itself answers", expected=expected
+                )
+        most = min(one.age_max for one in found) / 2
+        yield from self._within((*path, "renew"), fleet.renew, _SECOND, max(most, _SECOND))
 
     def _links(self) -> Iterator[ConfigError]:
         persons: dict[tuple[str, str], str] = {}

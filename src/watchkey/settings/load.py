@@ -13,11 +13,12 @@ from watchkey.model.ids import CallerId, PersonId, PrivilegeName, ResourceId, So
 from watchkey.model.oncall import Provenance, Scope
 from watchkey.rules.dependencies import turned
 from watchkey.rules.located import ConfigError, Located, Mark, load, nearest
-from watchkey.settings.crosscheck import CrossCheck, merged, pager_kind
+from watchkey.settings.crosscheck import CrossCheck, fleet_resources, merged, pager_kind
 from watchkey.settings.sections import Surroundings, environment, raise_all
 from watchkey.settings.shape import File, HttpSection, PolicySection, ResourceSection
 from watchkey.settings.values import (
     CallerSettings,
+    FleetSettings,
     HttpSettings,
     PolicySettings,
     RemoteOpa,
@@ -159,6 +160,11 @@ def _missing_files(shape: File, root: Located, surroundings: Surroundings) -> It
         for name, policy in shape.policies.items()
         if policy.verification is not None
     ]
+    named += [
+        (("fleets", name, "signing", "key_file"), fleet.signing.key_file)
+        for name, fleet in shape.fleets.items()
+        if fleet.signing is not None
+    ]
     if (tls := shape.listen.http.tls) is not None:
         named += [
             (("listen", "http", "tls", key), text)
@@ -193,6 +199,7 @@ def _settings(shape: File, root: Located, file: Path, surroundings: Surroundings
         },
         policies={name: policy_of(name, section, surroundings) for name, section in shape.policies.items()},
         callers={CallerId(name): _caller(name, shape) for name in shape.callers},
+        fleets={name: _fleet(name, shape, root, surroundings) for name in shape.fleets},
         links=tuple(
             Link(subject=SubjectId(subject), source=SourceName(source), person=PersonId(person))
             for subject, by_source in shape.links.items()
@@ -315,6 +322,19 @@ def _caller(name: str, shape: File) -> CallerSettings:
     return CallerSettings(
         caller=Caller(id=CallerId(name), resources=resources, is_trusted=section.trusted, is_admin=section.admin),
         token_hashes=section.token_hashes,
+    )
+
+
+def _fleet(name: str, shape: File, root: Located, surroundings: Surroundings) -> FleetSettings:
+    section = shape.fleets[name]
+    names = fleet_resources(shape, section)
+    merged_ones = [merged(shape.resources[one], root.at("resources", one).data, shape.defaults) for one in names]
+    return FleetSettings(
+        name=name,
+        section=section,
+        resources=None if isinstance(section.resources, str) else frozenset(ResourceId(one) for one in names),
+        policy=merged_ones[0].policy,
+        key_file=surroundings.path(section.signing.key_file) if section.signing else None,
     )
 
 

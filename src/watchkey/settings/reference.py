@@ -16,6 +16,8 @@ _SECTIONS: Final = (
     ("policies.NAME", "PolicySection"),
     ("policies.NAME.verification", "VerificationSection"),
     ("callers.ID", "CallerSection"),
+    ("fleets.NAME", "FleetSection"),
+    ("fleets.NAME.signing", "SigningSection"),
     ("storage", "StorageSection"),
     ("listen", "ListenSection"),
     ("listen.http", "HttpSection"),

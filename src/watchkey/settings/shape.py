@@ -308,6 +308,71 @@ class CallerSection(Section, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     ] = False
 
 
+class SigningSection(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The key that signs a fleet's bundles; each OPA is configured with its public half."""
+
+    key_file: Annotated[
+        Text,
+        Meta(
+            description="A private key in PEM, made by `watchkey bundle key`; for `HS…` a file with the shared secret."
+        ),
+    ]
+    algorithm: Annotated[
+        Literal[
+            "ES256", "ES384", "ES512", "EdDSA", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "HS256", "HS384",
+            "HS512",
+        ],
+        Meta(description="The algorithm; it must fit the key."),
+    ] = "ES256"  # fmt: skip
+    key_id: Annotated[Name, Meta(description="The name of the key in OPA's `keys`.")] = "watchkey"
+    scope: Annotated[str, Meta(description="What OPA's `signing.scope` demands, when it does.")] = ""
+
+
+class FleetSection(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A fleet of OPAs that pulls one bundle, `/bundles/NAME`, and reports what it decides."""
+
+    callers: Annotated[
+        tuple[Name, ...],
+        Meta(
+            min_length=1,
+            description="Callers that pull this bundle and report for the fleet; a caller belongs to one fleet only. "
+            "The bundle tells them the roster, so each is as trusted as one that is marked so.",
+        ),
+    ]
+    resources: Annotated[
+        tuple[Name, ...] | Literal["all"],
+        Meta(description="Which resources the fleet decides about, or `all`; they must have one policy in common."),
+    ] = "all"
+    signing: Annotated[
+        SigningSection | None, Meta(description="Left out: bundles are not signed, and only TLS protects them.")
+    ] = None
+    deltas: Annotated[
+        bool | None,
+        Meta(
+            description="Whether an OPA that asks for them gets only what changed. Deltas cannot be signed: an OPA "
+            "that wants signatures refuses them unless it has `allow_unsigned_delta_bundles`. Left out: only "
+            "without `signing`."
+        ),
+    ] = None
+    renew: Annotated[
+        timedelta,
+        Meta(
+            description="How often the fleet learns that a roster has been read again without a change; from 1 s to "
+            "half of the shortest `age_max` of its resources. To an OPA, a roster is up to so much older than it is."
+        ),
+    ] = timedelta(minutes=2)
+    trust_groups: Annotated[
+        bool,
+        Meta(
+            description="Whether groups in a question to an OPA count besides those of this file. Nobody proves them "
+            "there: only for OPAs that nobody but trusted programs can ask."
+        ),
+    ] = False
+    waiting_max: Annotated[
+        int, Meta(ge=1, le=100_000, description="OPAs that may wait for a change at once; more are told to come back.")
+    ] = 1000
+
+
 class StorageSection(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where the audit log lives."""
 
@@ -428,6 +493,9 @@ class File(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     callers: Annotated[
         Mapping[Name, CallerSection],
         Meta(description="Programs that may ask, by id; `watchkey init` makes a first one with its token."),
+    ] = {}
+    fleets: Annotated[
+        Mapping[Name, FleetSection], Meta(description="Fleets of OPAs that decide by the roster themselves, by name.")
     ] = {}
     links: Annotated[
         Mapping[Text, Mapping[Name, Text]],

@@ -12,7 +12,14 @@ from watchkey.model.secret import Secret
 from watchkey.rules.dependencies import Dependents
 from watchkey.rules.located import Located
 from watchkey.settings.sections import Surroundings
-from watchkey.settings.shape import ConfirmationsSection, HttpSection, PolicySection, StorageSection, SyncSection
+from watchkey.settings.shape import (
+    ConfirmationsSection,
+    FleetSection,
+    HttpSection,
+    PolicySection,
+    StorageSection,
+    SyncSection,
+)
 
 _T = TypeVar("_T")
 
@@ -79,6 +86,19 @@ class CallerSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FleetSettings:
+    """A fleet of OPAs; absolute paths."""
+
+    name: str
+    section: FleetSection
+    resources: frozenset[ResourceId] | None
+    """None: all of them."""
+    policy: str
+    """The one policy of its resources."""
+    key_file: Path | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StorageSettings:
     """Where the audit log lives; absolute paths."""
 
@@ -115,6 +135,7 @@ class Settings:
     policies: Mapping[str, PolicySettings]
     """Policies of the file; `default` is among them only when the file replaces the one that ships."""
     callers: Mapping[CallerId, CallerSettings]
+    fleets: Mapping[str, FleetSettings]
     links: tuple[Link, ...]
     dependents: Dependents
     """Turned round: source -> service -> the services that depend on it."""

@@ -34,6 +34,7 @@ from watchkey.stores.sqlite import SqliteStore
 from watchkey.wiring.adapters import audit_store, directory_of, sources_of, verifier_of
 from watchkey.wiring.candidates import candidate
 from watchkey.wiring.clocks import SystemClock
+from watchkey.wiring.fleets import FleetParts, Surroundings, fleet_parts
 from watchkey.wiring.policies import Engine, content_hash, engines_of, footprint, policy_names
 
 POLICIES_EVERY: Final = 5.0
@@ -64,6 +65,7 @@ class Service:
     shadow: ShadowPolicy | None
     tokens: LoginTokens
     confirm_shift: ConfirmShift
+    fleets: FleetParts
     _footprints: dict[str, object]
     _look_now: asyncio.Event = field(default_factory=asyncio.Event)
     _stack: AsyncExitStack = field(default_factory=AsyncExitStack)
@@ -87,6 +89,9 @@ class Service:
         self._stack.push_async_callback(_cancelled, asyncio.create_task(self._follow_policies(), name="policies"))
         if self.shadow is not None:
             self._stack.push_async_callback(_cancelled, asyncio.create_task(self.shadow.run(), name="shadow"))
+        for publisher in self.fleets.publishers.values():
+            self.sync.listeners.append(publisher.look)
+            self._stack.push_async_callback(_cancelled, asyncio.create_task(publisher.run(), name="bundles"))
         return self
 
     async def __aexit__(
@@ -199,6 +204,17 @@ def build(settings: Settings) -> Service:
                 sources=tuple(settings.sources),
                 rules=ConfirmationRules(
                     groups=frozenset(settings.confirmations.groups), lasts_max=settings.confirmations.lasts_max
+                ),
+            ),
+            fleets=fleet_parts(
+                settings,
+                Surroundings(
+                    clock=clock,
+                    rosters=rosters,
+                    audit=audit,
+                    memory=audit,
+                    engines=engines,
+                    directory=lambda: access.directory,
                 ),
             ),
             _footprints=footprints,

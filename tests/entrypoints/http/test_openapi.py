@@ -8,9 +8,14 @@ import jsonschema
 import pytest
 
 from tests.entrypoints.http.house import ASK, Got, House, call
+from tests.fakes.audit import MemoryAudit
+from tests.fakes.clock import DrivenClock
 from tests.golden_files import agrees
 from watchkey.entrypoints.http.app import App
+from watchkey.entrypoints.http.fleets import Fleets, routes
+from watchkey.entrypoints.http.limits import Limits
 from watchkey.entrypoints.http.openapi import document
+from watchkey.flows.receive_opa_reports import ReceiveDecisions
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "http" / "openapi.json"
 
@@ -20,7 +25,9 @@ def test_it_is_as_reviewed() -> None:
 
 
 def test_it_names_every_route_and_no_other() -> None:
-    app = App(House())
+    decisions = ReceiveDecisions(clock=DrivenClock(), audit=MemoryAudit())
+    fleets = Fleets(publishers={}, statuses={}, decisions=decisions)
+    app = App(House(), more=routes(fleets, Limits()))
     served = {(method, path.rstrip("/") or path) for method, path in app._exact}
     served |= {(route.method, route.path.rstrip("/")) for route in app._below}
     written = {

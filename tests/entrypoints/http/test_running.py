@@ -17,7 +17,7 @@ import pytest
 from tests.builders import SOURCE, index, shift
 from tests.entrypoints.http.house import House
 from watchkey.entrypoints.http.limits import Limits
-from watchkey.entrypoints.http.running import run, serve, tell_first_reads
+from watchkey.entrypoints.http.running import Beside, run, serve, tell_first_reads
 from watchkey.entrypoints.http.server import Listener
 from watchkey.model.errors import Refused
 
@@ -87,7 +87,7 @@ def test_the_first_signal_drains_and_the_second_ends_it_in_order() -> None:
         os.kill(os.getpid(), signal.SIGTERM)
         await asyncio.Event().wait()  # somebody stays for ever
 
-    run(serve(House(), Around(steps), Listener(port=0), Limits(), say, drain=drain))
+    run(serve(House(), Around(steps), Listener(port=0), Limits(), say, Beside(drain=drain)))
     assert steps[-4:] == [
         "draining: no new sessions, the present ones may end; a second signal ends them now",
         "draining",
@@ -111,7 +111,7 @@ def test_the_end_of_draining_is_the_end_even_when_it_fails(failure: OSError | No
         if failure is not None:
             raise failure
 
-    run(serve(House(), Around(steps), Listener(port=0), Limits(), say, drain=drain))
+    run(serve(House(), Around(steps), Listener(port=0), Limits(), say, Beside(drain=drain)))
     assert steps == ["entered", "drained", "left"]
 
 

@@ -12,8 +12,11 @@ import msgspec
 from watchkey import wiring
 from watchkey.entrypoints.cli.output import Globals, examples, pass_globals, printable
 from watchkey.entrypoints.http.event_log import install
+from watchkey.entrypoints.http.exchange import Route
+from watchkey.entrypoints.http.fleets import Fleets
+from watchkey.entrypoints.http.fleets import routes as fleet_routes
 from watchkey.entrypoints.http.limits import Limits
-from watchkey.entrypoints.http.running import run
+from watchkey.entrypoints.http.running import Beside, run
 from watchkey.entrypoints.http.running import serve as serve_http
 from watchkey.entrypoints.http.server import Listener, Tls
 from watchkey.model.errors import Malformed, Refused
@@ -54,8 +57,14 @@ async def _serve(settings: Settings, listener: Listener, limits: Limits) -> None
     except Malformed as error:
         raise click.UsageError(str(error)) from None
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, service.reload_policies)
+    more: list[Route] = []
+    fleets = None
+    if settings.fleets:
+        parts = service.fleets
+        fleets = Fleets(publishers=parts.publishers, statuses=parts.statuses, decisions=parts.decisions)
+        more += fleet_routes(fleets, limits)
     if not settings.gateways:
-        await serve_http(service, service, listener, limits, _say)
+        await serve_http(service, service, listener, limits, _say, Beside(routes=more, fleets=fleets))
         return
     # the gateway's module takes a while to load, and most services have none
     from watchkey.entrypoints.http.sessions import routes  # noqa: PLC0415 -- same
@@ -74,7 +83,8 @@ async def _serve(settings: Settings, listener: Listener, limits: Limits) -> None
                 _say(f"gateway on {address}")
             yield
 
-    await serve_http(service, both(), listener, limits, _say, routes(gateways, limits), gateways.drain)
+    beside = Beside(routes=[*more, *routes(gateways, limits)], drain=gateways.drain, fleets=fleets)
+    await serve_http(service, both(), listener, limits, _say, beside)
 
 
 def listener_of(settings: Settings, port: int | None) -> Listener:

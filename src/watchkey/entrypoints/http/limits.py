@@ -22,6 +22,10 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     body_bytes: Bytes = 64 * 1024
     webhook_body_bytes: Bytes = 256 * 1024
     """PagerDuty sends up to 256 KB and drops what is larger."""
+    report_body_bytes: Bytes = 1024 * 1024
+    """Decision logs and status documents of OPAs, as they are sent; OPA packs 32 KiB unless configured otherwise."""
+    report_bytes: Bytes = 16 * 1024 * 1024
+    """The same when unpacked."""
     depth_max: Annotated[int, msgspec.Meta(ge=4, le=128)] = 32
     """How deeply a JSON body may nest."""
     batch_max: Count = 1000

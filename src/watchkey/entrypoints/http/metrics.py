@@ -10,6 +10,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from watchkey import __version__
+from watchkey.entrypoints.http.fleet_metrics import collect_fleets
+from watchkey.entrypoints.http.fleets import Fleets
 from watchkey.flows.shadow_policy import ShadowPolicy
 from watchkey.flows.swap_policy import SwapPolicy
 from watchkey.model.access import Decision, Reason
@@ -63,6 +65,7 @@ class Metrics(Collector):
         self.registry = CollectorRegistry(auto_describe=False)
         self.over_quota = 0
         self.connections: Connected | None = None
+        self.fleets: Fleets | None = None
         self._service = service
         self._requests: dict[tuple[str, int], int] = {}
         self._decisions: dict[Reason, int] = dict.fromkeys(Reason, 0)
@@ -115,6 +118,8 @@ class Metrics(Collector):
         yield from self._collect_connections()
         yield from self._collect_sources()
         yield from self._collect_policies()
+        if self.fleets is not None:
+            yield from collect_fleets(self.fleets, self._service.clock.monotonic())
 
     def _collect_decisions(self) -> Iterator[Metric]:
         decisions = CounterMetricFamily(

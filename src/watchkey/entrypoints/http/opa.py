@@ -5,7 +5,6 @@ undefined, which OPA answers with 200 and no `result`. Shapes and texts follow O
 `docs/rest-api.md` in its repository).
 """
 
-import zlib
 from time import perf_counter_ns
 from typing import Any, Final
 from urllib.parse import parse_qsl, unquote_to_bytes
@@ -19,12 +18,11 @@ from watchkey.entrypoints.http.limits import Limits
 from watchkey.entrypoints.http.native import Question, SubjectBody, Word, required
 from watchkey.entrypoints.http.questions import Questions
 from watchkey.entrypoints.http.strict_json import StrictDecoder
+from watchkey.entrypoints.http.unpack import unpacked_body
 from watchkey.model.access import Caller
 from watchkey.model.errors import Malformed
 
 _PREFIX: Final = "/v1/data"
-_GZIP: Final = 31
-"""`wbits` of zlib for a gzip frame."""
 _TEXT: Final = b"text/plain; charset=utf-8"
 _CODES: Final = {400: "invalid_parameter", 401: "unauthorized", 404: "resource_not_found", 500: "internal_error"}
 _MISSING_INPUT: Final = {"code": "api_usage_warning", "message": "'input' key missing from the request"}
@@ -113,19 +111,7 @@ class DataApi:
     def _raw_body(self, request: Request) -> bytes:
         if b"yaml" in request.headers.get(b"content-type", b"").lower():
             raise _invalid("YAML bodies are not taken; send JSON")
-        encoding = request.headers.get(b"content-encoding", b"identity").lower()
-        if encoding == b"identity":
-            return request.body
-        if encoding != b"gzip":
-            raise _invalid("the only content encoding taken is gzip")
-        unpacker = zlib.decompressobj(_GZIP)
-        try:
-            body = unpacker.decompress(request.body, self._limits.body_bytes + 1)
-        except zlib.error:
-            raise _invalid("the body is not gzip") from None
-        if len(body) > self._limits.body_bytes or not unpacker.eof:
-            raise _invalid(f"the unpacked body is cut short or longer than {self._limits.body_bytes} bytes")
-        return body
+        return unpacked_body(request, self._limits.body_bytes)
 
     async def _evaluate(self, request: Request, caller: Caller, raw_input: bytes | None, *, warns: bool) -> Response:
         started_at = perf_counter_ns()

@@ -8,6 +8,7 @@ from watchkey import __version__
 from watchkey.entrypoints.http.answer import DecisionAnswer, ErrorAnswer
 from watchkey.entrypoints.http.confirmations import ConfirmedAnswer, DoubtfulAnswers, ShiftBody
 from watchkey.entrypoints.http.exchange import Door, Request, Response, Route, native_fault
+from watchkey.entrypoints.http.fleets import Taken
 from watchkey.entrypoints.http.health import HealthAnswer, ReadyAnswer
 from watchkey.entrypoints.http.held_reads import AcceptBody, AcceptedAnswer, HeldAnswer, HeldBody
 from watchkey.entrypoints.http.limits import Limits
@@ -45,6 +46,7 @@ _TYPES: Final = (
     ReadyAnswer,
     RosterAnswer,
     ShiftBody,
+    Taken,
     TokenAnswer,
     TokenBody,
 )
@@ -65,7 +67,14 @@ def document() -> _Json:
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "security": [{"token": []}],
-        "paths": {**_native_paths(), **_people_paths(), **_data_paths(), **_webhook_paths(), **_health_paths()},
+        "paths": {
+            **_native_paths(),
+            **_people_paths(),
+            **_data_paths(),
+            **_webhook_paths(),
+            **_fleet_paths(),
+            **_health_paths(),
+        },
         "components": {
             "schemas": dict(sorted(schemas.items())),
             "securitySchemes": {
@@ -202,6 +211,35 @@ def _webhook(name: str, summary: str) -> _Json:
     return post
 
 
+def _fleet_paths() -> _Json:
+    """What OPAs ask; served where `fleets` are configured."""
+    bundle = _operation("bundle", "The bundle of the caller's fleet, or what changed in it.", {}, errors=_FLEET)
+    bundle["responses"]["200"]["content"] = {
+        kind: {"schema": {"type": "string", "format": "binary"}}
+        for kind in ("application/gzip", "application/vnd.openpolicyagent.bundles")
+    }
+    bundle["responses"]["304"] = {"description": "Nothing has changed, also not within the time that was asked for."}
+    bundle["parameters"] = [
+        _header("If-None-Match", "The `ETag` of the bundle that the OPA has."),
+        _header("Prefer", "`modes=snapshot,delta;wait=SECONDS`; with `wait`, a change is waited for."),
+    ]
+    paths: _Json = {
+        "/bundles/{name}": {"get": bundle, "parameters": [_in_path("name", "The fleet's name.")]},
+    }
+    for path, name, summary, answer in (
+        ("/logs", "opaLogs", "A decision log of OPA; gzip is taken. Answered when it is durable.", _ref("Taken")),
+        ("/status", "opaStatus", "The status of an OPA; gzip is taken.", {"type": "object"}),
+    ):
+        for suffix, more in (
+            ("", []),
+            ("/{partition}", [_in_path("partition", "The OPA's own; it means nothing here.")]),
+        ):
+            post = _operation(name + ("Partition" if more else ""), summary, answer, errors=_FLEET_REPORTS)
+            post["requestBody"] = {"required": True, "content": _content({})}
+            paths[path + suffix] = {"post": post, **({"parameters": more} if more else {})}
+    return paths
+
+
 def _health_paths() -> _Json:
     health = _operation("health", "The process answers.", _ref("HealthAnswer"), errors=())
     ready = _operation("ready", "There is a complete roster of each source.", _ref("ReadyAnswer"), errors=())
@@ -220,6 +258,8 @@ def _health_paths() -> _Json:
 
 
 _TRUSTED: Final = (400, 401, 403, 404, 500, 503)
+_FLEET: Final = (401, 403, 404, 503)
+_FLEET_REPORTS: Final = (400, 401, 403, 413, 503)
 _DATA: Final = (400, 401, 413, 429, 500, 503)
 _MEANINGS: Final = {
     400: "The request is malformed.",
@@ -257,6 +297,10 @@ def _one_of(*names: str) -> _Json:
 
 def _parameter(name: str, description: str, schema: _Json | None = None) -> _Json:
     return {"name": name, "in": "query", "description": description, "schema": schema or {"type": "string"}}
+
+
+def _header(name: str, description: str) -> _Json:
+    return {"name": name, "in": "header", "description": description, "schema": {"type": "string"}}
 
 
 def _in_path(name: str, description: str) -> _Json:

@@ -8,10 +8,12 @@ import resource
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from watchkey.entrypoints.http.app import App, Service
 from watchkey.entrypoints.http.exchange import Route
+from watchkey.entrypoints.http.fleets import Fleets
 from watchkey.entrypoints.http.limits import Limits
 from watchkey.entrypoints.http.server import HttpServer, Listener
 
@@ -34,39 +36,53 @@ def run(main: Coroutine[Any, Any, _T]) -> _T:
         return runner.run(main)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beside:
+    """What runs in the same process and is told of signals: the gateways, and the fleets whose clients wait."""
+
+    routes: Sequence[Route] = ()
+    drain: Callable[[], Awaitable[None]] | None = None
+    fleets: Fleets | None = None
+
+
+NOTHING_BESIDE: Final = Beside()
+
+
 async def serve(
     service: Service,
     around: AbstractAsyncContextManager[object],
     listener: Listener,
     limits: Limits,
     say: Say,
-    more: Sequence[Route] = (),
-    drain: Callable[[], Awaitable[None]] | None = None,
+    beside: Beside = NOTHING_BESIDE,
 ) -> None:
     """Serve until SIGTERM or SIGINT, then let the requests under way end. A second signal ends it at once.
 
-    With `drain` the first signal starts it, decisions go on meanwhile, and its end or a second signal stops the
+    With `beside.drain` the first signal starts it, decisions go on meanwhile, and its end or a second signal stops the
     service in order; then a third ends it at once.
     `around` is entered before the first request and left after the last: it starts and stops the reading of sources.
     Raises `Refused` for a listener that is unsafe or cannot be had.
     """
     listener.refuse_unsafe()
     _allow_files(limits.connections_max + _SPARE_FILES)
-    async with around, _stopping_on_signals(1 if drain is None else 2) as signals:
-        app = App(service, limits, more)
+    async with around, _stopping_on_signals(1 if beside.drain is None else 2) as signals:
+        app = App(service, limits, beside.routes)
         server = HttpServer(app, service.clock)
         app.metrics.connections = server.connections
+        app.metrics.fleets = beside.fleets
         async with server.serving([listener]):
             for url in server.urls:
                 log.info("http.listening", extra={"address": url})
                 say(f"listening on {url}")
             progress = asyncio.get_running_loop().create_task(_begin(service, say))
             await signals[0].wait()
-            if drain is not None:
+            if beside.drain is not None:
                 app.is_draining = True
                 say("draining: no new sessions, the present ones may end; a second signal ends them now")
-                await _until_drained(drain, signals[1])
+                await _until_drained(beside.drain, signals[1])
             progress.cancel()
+            if beside.fleets is not None:
+                beside.fleets.release()
             log.info("http.stopping", extra={"count": len(server.connections.open)})
             say("stopping: the requests under way are answered")
     log.info("http.stopped")
