@@ -364,6 +364,13 @@ def test_all_rules_speak_at_once() -> None:
                 "dialect v1 or v0"
             ),
         ),
+        (
+            "    policy: own\npolicies: {own: {url: 'http://127.0.0.1:8181', path: a/b}}\n",
+            (
+                "w:10:13: fleets.f: 'own' is in an OPA elsewhere, and a bundle is made of files; expected a policy "
+                "with `files`"
+            ),
+        ),
     ],
 )
 def test_a_fleet_has_one_policy_that_an_opa_can_ask(policies: str, message: str) -> None:

@@ -316,11 +316,13 @@ class CrossCheck:
             expected = "resources with one policy in common; a fleet for each policy"
             yield self.root.error(path, f"its resources have the policies {', '.join(policies)}", expected=expected)
         for policy in policies:
-            if policy in self.file.policies and self.file.policies[policy].dialect == "cyral":
-                expected = "a policy in dialect v1 or v0"
-                yield self.root.error(
-                    path, f"{policy!r} makes requests that only Watchkey itself answers", expected=expected
-                )
+            section = self.file.policies.get(policy)
+            if section is not None and section.dialect == "cyral":
+                why, expected = "makes requests that only Watchkey itself answers", "a policy in dialect v1 or v0"
+                yield self.root.error(path, f"{policy!r} {why}", expected=expected)
+            if section is not None and section.url is not None:
+                why, expected = "is in an OPA elsewhere, and a bundle is made of files", "a policy with `files`"
+                yield self.root.error(path, f"{policy!r} {why}", expected=expected)
         most = min(one.age_max for one in found) / 2
         yield from self._within((*path, "renew"), fleet.renew, _SECOND, max(most, _SECOND))
 
