@@ -16,7 +16,9 @@ import pytest
 
 from tests.live.gateway_process import GatewayProcess
 from tests.live.house import ALICE, BOB, LiveHouse
+from tests.live.raw_session import RawSession
 from watchkey.simulator.postgres_server import PostgresServer
+from watchkey.wire import pg_messages as pg
 
 Situation = Callable[[psycopg.Connection[Any]], object]
 
@@ -77,13 +79,14 @@ def copy_in(db: psycopg.Connection[Any]) -> None:
 
 
 def copy_out(db: psycopg.Connection[Any]) -> None:
-    with db.cursor().copy("COPY (SELECT repeat('x', 1000) FROM generate_series(1, 100000000)) TO STDOUT") as copy:
+    # in the select list the rows come one by one; in FROM the server would count to the end first
+    with db.cursor().copy("COPY (SELECT repeat('x', 1000), generate_series(1, 1000000000)) TO STDOUT") as copy:
         for _ in copy:
             pass
 
 
 def large_result(db: psycopg.Connection[Any]) -> None:
-    for _ in db.cursor().stream("SELECT repeat('x', 5000) FROM generate_series(1, 100000000)"):
+    for _ in db.cursor().stream("SELECT repeat('x', 5000), generate_series(1, 1000000000)"):
         pass
 
 
@@ -171,6 +174,28 @@ def test_every_situation_ends(house: LiveHouse, server: PostgresServer) -> None:
     time.sleep(0.2)
     assert rows(server) == before
     assert house.noted("lease.ended")
+
+
+def test_a_client_that_sends_and_never_reads_is_cut_off_inside_tls_too(
+    open_house: Callable[..., LiveHouse], certificate: tuple[Path, Path]
+) -> None:
+    """It does not answer the end of TLS; the connection must not stay for that."""
+    house = open_house(tls=certificate)
+    house.watch.allow(ALICE, "write")
+    with RawSession.over_tls(house, certificate[0], user="alice", password=house.token(ALICE)) as raw:
+        raw.send(pg.message(b"Q", b"COPY orders (what) FROM STDIN\0"))
+        raw.read_until(b"G")
+        house.watch.take(ALICE)
+        house.sync_guard()
+
+        def is_cut() -> bool:
+            try:
+                raw.send(pg.message(b"d", b"never" + b"x" * 5000 + b"\n"))
+            except OSError:
+                return True
+            return False
+
+        assert until(is_cut)
 
 
 def test_psql_is_told_in_words(house: LiveHouse) -> None:

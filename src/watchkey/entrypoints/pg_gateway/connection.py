@@ -182,7 +182,9 @@ class Connection:
         # known before the transport is: it may read, and be refused, before the next line runs
         side = self._client = ClientSide(self)
         self._login = loop.call_later(LOGIN_MAX, self.feed, ev.TimedOut())
-        transport, _ = await loop.connect_accepted_socket(lambda: side, sock, ssl=tls)
+        # a client that is busy sending never answers the end of TLS: it must not stay connected for that
+        patience = FLUSH_MAX if tls is not None else None
+        transport, _ = await loop.connect_accepted_socket(lambda: side, sock, ssl=tls, ssl_shutdown_timeout=patience)
         if self.is_over and not transport.is_closing():
             transport.close()
         if tls is not None:
@@ -266,6 +268,8 @@ class Connection:
                     self._write_server(data)
                 case ev.Close(why):
                     self._over(why)
+                case ev.PassCancel(process_id, key):  # from drivers that cancel inside of TLS
+                    self._house.pass_cancel(process_id, key)
                 case ev.ProveIdentity(user, password):
                     self._prove(user, password)
                 case ev.Ask():
