@@ -23,6 +23,11 @@ class RawSession:
         """What the server said between the login and the first ReadyForQuery."""
 
     @classmethod
+    def to(cls, host: str, port: int) -> Self:
+        """In clear, and not logged in yet."""
+        return cls(socket.create_connection((host, port), timeout=20))
+
+    @classmethod
     def over_tls(cls, house: LiveHouse, ca: Path, *, user: str, password: str) -> Self:
         """Through a gateway that talks TLS."""
         sock = socket.create_connection((house.host, house.port), timeout=20)

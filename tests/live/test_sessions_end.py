@@ -1,6 +1,7 @@
 """At the end of a lease every session of it is gone, whatever it was doing, and nothing of it commits afterwards."""
 
 import asyncio
+import os
 import select
 import subprocess
 import threading
@@ -295,33 +296,66 @@ def test_a_person_ends_a_session_by_name(house: LiveHouse) -> None:
 # --- dead is closed ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.every_server
+KILLS = int(os.environ.get("WATCHKEY_KILLS", "4"))
+OUTLIVES: dict[str, Situation] = {
+    "a statement": lambda db: db.execute("INSERT INTO orders (what) SELECT 'after death' FROM pg_sleep(3)"),
+    "several in one text": lambda db: db.execute(
+        "BEGIN; INSERT INTO orders (what) VALUES ('after death'); SELECT pg_sleep(3); COMMIT"
+    ),
+    "prepared": lambda db: db.execute(
+        "INSERT INTO orders (what) SELECT %s FROM pg_sleep(3)", ["after death"], prepare=True
+    ),
+    "pipelined": pipelined,
+    "copied in": copy_in,
+    "in a block of code": lambda db: db.execute(
+        "DO $$ BEGIN INSERT INTO orders (what) VALUES ('after death'); PERFORM pg_sleep(3); END $$"
+    ),
+}
+
+
 def test_a_killed_gateway_commits_nothing_and_reaping_closes_what_it_left(
     server: PostgresServer, house: LiveHouse
 ) -> None:
-    """Kill -9 while a statement runs that would outlive it: no commit; later `reap` needs only the database."""
+    """Kill -9, WATCHKEY_KILLS times, while statements run that would outlive it: no commit; then `reap` closes all.
+
+    `reap` needs only the database, and each dead gateway has left a role of its own.
+    """
     before = rows(server)
-    gateway = GatewayProcess(server, ttl=4)
-    dsn = f"host=127.0.0.1 port={gateway.port} dbname=orders user=alice password={gateway.token} sslmode=disable"
-    with psycopg.connect(dsn, autocommit=True) as db:
+    gateways = [GatewayProcess(server, ttl=6) for _ in range(KILLS)]
+    errors: list[BaseException] = []
 
-        def work() -> None:
-            with pytest.raises(psycopg.OperationalError):
-                db.execute("INSERT INTO orders (what) SELECT 'after death' FROM pg_sleep(3)")
+    def work(gateway: GatewayProcess, situation: Situation) -> None:
+        dsn = f"host=127.0.0.1 port={gateway.port} dbname=orders user=alice password={gateway.token} sslmode=disable"
+        try:
+            with psycopg.connect(dsn, autocommit=True) as db:
+                begun.release()
+                situation(db)
+        except psycopg.OperationalError as error:
+            errors.append(error)
 
-        worker = threading.Thread(target=work)
+    begun = threading.Semaphore(0)
+    workers = [
+        threading.Thread(target=work, args=(gateway, situation))
+        for gateway in gateways
+        for situation in OUTLIVES.values()
+    ]
+    for worker in workers:
         worker.start()
-        time.sleep(0.5)
+    for _ in workers:
+        assert begun.acquire(timeout=30)
+    time.sleep(0.3)
+    for gateway in gateways:
         gateway.kill()
-        worker.join(10)
+        time.sleep(0.1)
+    for worker in workers:
+        worker.join(20)
         assert not worker.is_alive()
+    assert len(errors) == len(workers)
     assert until(lambda: sessions_of_leases(server) == 0)
-    time.sleep(3)
+    time.sleep(3)  # by now each of them would have committed
     assert rows(server) == before
-    left = accounts(server)
-    assert left.startswith("wk_alice_")
-    assert until(lambda: house.call(house.target.reap()) != () or accounts(server) == "")
-    assert accounts(server) == ""
+    assert len(accounts(server).split()) == KILLS
+    assert until(lambda: house.call(house.target.reap()) == () and accounts(server) == "")
 
 
 @pytest.mark.every_server
