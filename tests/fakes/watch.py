@@ -21,6 +21,8 @@ class ScriptedWatch:
         self.asked: list[AccessRequest] = []
         self.sentence = "you are not on call for orders; bob is primary now"
         self.fails = False
+        self.unanswered: dict[str, Reason] = {}
+        """By privilege: the policy gives no answer for it, where the facts would allow it."""
 
     def allow(self, subject: str, *privileges: str, until: datetime = FAR) -> None:
         for privilege in privileges:
@@ -42,6 +44,9 @@ class ScriptedWatch:
         end = self.ends.get((request.subject.id, request.privilege))
         if end is None or end <= now:
             return Deny(request=request, decided_at=now, reason=Reason.NOT_ON_CALL, sentence=self.sentence)
+        if request.privilege in self.unanswered:
+            reason = self.unanswered[request.privilege]
+            return Deny(request=request, decided_at=now, reason=reason, sentence="the policy could not be asked")
         fact = Evidence(
             kind=FactKind.ON_CALL, person=PersonId("P1"), scope=SCOPE, until=end, end_kind=EndKind.EXACT, level=1
         )

@@ -22,7 +22,7 @@ from watchkey.flows.guard_session import (
     Protected,
     TurnedAway,
 )  # fmt: skip
-from watchkey.model.access import Caller, Subject
+from watchkey.model.access import Caller, Reason, Subject
 from watchkey.model.audit import Noted
 from watchkey.model.errors import Refused, Unavailable
 from watchkey.model.ids import CallerId, PrivilegeName, ResourceId, SubjectId
@@ -302,6 +302,70 @@ def test_a_check_that_fails_gives_nothing_and_takes_nothing() -> None:
         assert scene.door.ended == []
         await scene.clock.run(SECOND)
         assert [ended for ended, _ in scene.door.ended] == [lease.id]
+
+    play(story)
+
+
+UNANSWERED = [Reason.POLICY_UNREACHABLE, Reason.POLICY_OVER_BUDGET]
+
+
+@pytest.mark.parametrize("reason", UNANSWERED)
+def test_a_policy_that_gives_no_answer_gives_nothing_and_takes_nothing(reason: Reason) -> None:
+    async def story(scene: Scene) -> None:
+        scene.watch.ttl = timedelta(minutes=10)
+        scene.watch.allow(ALICE, "read")
+        lease = (await scene.admitted()).lease
+        scene.watch.unanswered = {"read": reason}
+        scene.guard.roster_changed()
+        await scene.clock.run(timedelta(minutes=10) - SECOND)
+        assert scene.door.ended == []
+        assert scene.guard.held[0].lease.ends_at == lease.ends_at
+        await scene.clock.run(SECOND)
+        assert [ended for ended, _ in scene.door.ended] == [lease.id]
+
+    play(story)
+
+
+def test_a_policy_that_answers_again_goes_on_deciding() -> None:
+    async def story(scene: Scene) -> None:
+        scene.watch.ttl = timedelta(minutes=10)
+        scene.watch.allow(ALICE, "read")
+        scene.watch.allow(BOB, "read")
+        lease = (await scene.admitted()).lease
+        bobs = (await scene.admitted(BOB)).lease
+        scene.watch.unanswered = {"read": Reason.POLICY_UNREACHABLE}
+        scene.guard.roster_changed()
+        await scene.clock.run(MINUTE)
+        scene.watch.unanswered = {}
+        scene.watch.take(BOB)
+        await scene.clock.run(6 * SECOND)
+        assert scene.door.ended == [(bobs.id, scene.watch.sentence)], "it was asked for again without another reason"
+        assert next(held for held in scene.guard.held if held.lease.id == lease.id).lease.ends_at > lease.ends_at
+
+    play(story)
+
+
+@pytest.mark.parametrize("silent", ["read", "write"])
+def test_a_fact_that_is_gone_ends_the_session_though_the_policy_is_silent_on_another_privilege(silent: str) -> None:
+    async def story(scene: Scene) -> None:
+        scene.watch.allow(ALICE, "read", "write")
+        lease = (await scene.admitted()).lease
+        scene.watch.unanswered = {silent: Reason.POLICY_UNREACHABLE}
+        del scene.watch.ends[ALICE, "write" if silent == "read" else "read"]
+        scene.guard.roster_changed()
+        await scene.clock.run(SECOND)
+        assert scene.door.ended == [(lease.id, scene.watch.sentence)]
+
+    play(story)
+
+
+def test_a_policy_that_gives_no_answer_lets_nobody_in() -> None:
+    async def story(scene: Scene) -> None:
+        scene.watch.allow(ALICE, "read")
+        scene.watch.unanswered = {"read": Reason.POLICY_UNREACHABLE}
+        turned = await scene.enter()
+        assert isinstance(turned, TurnedAway)
+        assert (turned.reason, turned.is_fault) == (Reason.POLICY_UNREACHABLE, True)
 
     play(story)
 

@@ -22,6 +22,11 @@ from watchkey.ports import Account, AuditLog, Clock, RosterStore, Target
 
 log = logging.getLogger("watchkey.guard_session")
 
+UNANSWERED: Final = frozenset({Reason.POLICY_UNREACHABLE, Reason.POLICY_OVER_BUDGET})
+"""Denials because the policy gave no answer, though the facts hold. They let nobody in, and cut nobody off."""
+ASKED_AGAIN: Final = timedelta(seconds=5)
+"""After how long a lease is asked for again to which the policy gave no answer."""
+
 TAKE_BACK_MAX: Final = 60.0
 """Seconds between two tries to take an account back, at most; the tries themselves never end."""
 
@@ -169,6 +174,7 @@ class GuardSessions:
         self._tasks: set[asyncio.Task[None]] = set()
         self._taking = asyncio.Semaphore(4)  # as many as a target has connections for it
         self._seen_rosters: object = self._roster_revisions()
+        self._unanswered = 0
         self._recheck_all = False
         self._checking: asyncio.Task[None] | None = None
         self.door: Door = _NoDoor()
@@ -184,10 +190,12 @@ class GuardSessions:
         wanted = entry.privileges or self._protected[entry.resource].privileges
         key = (entry.subject.id, entry.resource, wanted)
         async with self._locks.setdefault(key, asyncio.Lock()):
-            allows, denial = await self._ask(entry, wanted, check=0)
-            if not allows or (entry.privileges and denial):
+            allows, denials = await self._ask(entry, wanted, check=0)
+            if not allows or (entry.privileges and denials):
+                denial = denials[0] if denials else None
                 sentence = denial.sentence if denial else "there is nothing to ask for"
-                return TurnedAway(sentence=sentence, reason=denial.reason if denial else Reason.UNKNOWN_PRIVILEGE)
+                reason = denial.reason if denial else Reason.UNKNOWN_PRIVILEGE
+                return TurnedAway(sentence=sentence, reason=reason, is_fault=reason in UNANSWERED)
             known = self._held.get(self._by_key.get(key, LeaseId("")))
             granted = tuple(allow.request.privilege for allow in allows)
             if known and known.state is LeaseState.ACTIVE and known.lease.privileges == granted:
@@ -272,10 +280,10 @@ class GuardSessions:
 
     async def _ask(
         self, entry: Entry, wanted: Sequence[PrivilegeName], *, check: int, lease: str = ""
-    ) -> tuple[list[Allow], Deny | None]:
-        """Ask for each privilege; return the allows, and the first denial."""
+    ) -> tuple[list[Allow], list[Deny]]:
+        """Ask for each privilege; return the allows and the denials."""
         allows: list[Allow] = []
-        denial: Deny | None = None
+        denials: list[Deny] = []
         # a changed context keeps an allow that was given before from being handed out again with its old end
         context = {
             "way_in": "pg_gateway",
@@ -294,8 +302,8 @@ class GuardSessions:
                 case Allow() as allow:
                     allows.append(allow)
                 case Deny() as deny:
-                    denial = denial or deny
-        return allows, denial
+                    denials.append(deny)
+        return allows, denials
 
     async def _could_not(self, entry: Entry, error: PortError) -> TurnedAway:
         """The fault is ours: the operator learns what it was, the person only that it is not theirs."""
@@ -424,6 +432,7 @@ class GuardSessions:
 
     async def _check_all(self, due: Sequence[Held]) -> None:
         lost: list[tuple[Held, str]] = []
+        self._unanswered = 0
         for start in range(0, len(due), 64):
             group = due[start : start + 64]
             results = await asyncio.gather(*(self._check(held) for held in group), return_exceptions=True)
@@ -436,6 +445,8 @@ class GuardSessions:
                     case BaseException():
                         # not an answer: the lease keeps the end that it has, and is asked for again
                         log.error("lease.check_failed", extra={"lease": held.lease.id, "error": repr(result)})
+        if self._unanswered:
+            log.warning("lease.unanswered", extra={"leases": self._unanswered})
         by_sentence: dict[str, list[Held]] = {}
         for held, sentence in lost:
             if held.state is LeaseState.ACTIVE:
@@ -444,11 +455,19 @@ class GuardSessions:
             self._end_all(group_lost, sentence)
 
     async def _check(self, held: Held) -> str | None:
-        """Ask again for what the lease holds; returns why it must end, or None after it was given its new end."""
+        """Ask again for what the lease holds; returns why it must end, or None after it was given its new end.
+
+        Where the policy gave no answer, the facts were looked at and hold: the lease keeps the end that the last answer
+        gave it, is not renewed, and is asked for again.
+        """
         held.checks += 1
-        allows, denial = await self._ask(held.entry, held.lease.privileges, check=held.checks, lease=held.lease.id)
-        if denial is not None:
-            return denial.sentence
+        allows, denials = await self._ask(held.entry, held.lease.privileges, check=held.checks, lease=held.lease.id)
+        if (answered := next((denial for denial in denials if denial.reason not in UNANSWERED), None)) is not None:
+            return answered.sentence
+        if denials:
+            held.renew_at = self._clock.now() + ASKED_AGAIN
+            self._unanswered += 1
+            return None
         now, tick = self._clock.now(), self._clock.monotonic()
         ends_at = min(allow.until for allow in allows)
         left = held.lease.ends_at - now
