@@ -36,6 +36,16 @@ EXCEPTIONS = Path(__file__).with_name("conformance_exceptions.yaml")
 _LIMITS = Limits(steps=20_000_000)
 
 
+class _Yaml(yaml.SafeLoader):
+    """YAML in which `on`, `off`, `yes` and `no` are text, as for OPA."""
+
+
+_Yaml.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in found if tag != "tag:yaml.org,2002:bool" or first in "tTfF"]
+    for first, found in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
     """One case of OPA's, and the dialect of its modules."""
@@ -71,7 +81,7 @@ def _from_jsonl(path: Path) -> Iterator[Case]:
 
 def _from_yaml(path: Path) -> Iterator[Case]:
     dialect = Dialect.V0 if "v0" in path.parts else Dialect.V1
-    document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    document = yaml.load(path.read_text(encoding="utf-8"), Loader=_Yaml)  # noqa: S506 - a subclass of SafeLoader
     for content in (document or {}).get("cases", []):
         yield Case(dialect=dialect, content={"cat": path.parent.name, **content})
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -44,7 +44,7 @@ _CALLS: Final = (
     "array.concat(input.a, {0})", "upper({0})", "abs({0})", "{{1, 2}} | {0}", "{{1, 2}} - {0}", "{{1, 2}} & {0}",
     "input.n + {0}", "input.n * {0}", "{0} - {1}", "{0} % 2", "is_null({0})", "array.slice({0}, 0, 2)",
     "union({{ {{1}}, {0} }})", 'split({0}, "b")', "object.union(input.o, {0})", "array.reverse({0})",
-    "numbers.range(0, {0})", 'trim({0}, "a")', "json.unmarshal({0})", "round({0})", "any({0})", "cast_set({0})",
+    "numbers.range(0, {0})", 'trim({0}, "a")', "json.unmarshal({0})", "round({0})",
     "{0} / 2",
 )  # fmt: skip
 _DEEP: Final = 3
@@ -65,9 +65,12 @@ class Writer:
         """One of the options."""
         return str(self.draw(st.sampled_from(options)))
 
-    def number(self, least: int, most: int) -> int:
-        """A number in a range."""
-        return int(self.draw(st.integers(least, most)))
+    def several(self, least: int, most: int) -> Iterator[int]:
+        """Counts; whether there is one more is drawn each time, so that shrinking can take any of them out."""
+        for at in range(most):
+            if at >= least and not self.draw(st.booleans()):
+                return
+            yield at
 
     def fresh(self) -> str:
         """A variable that is not used yet."""
@@ -126,7 +129,7 @@ class Writer:
 
     def comprehension(self, known: list[str], depth: int) -> str:
         """A comprehension."""
-        body, inner = self.body(known, depth + 1, self.number(1, 2))
+        body, inner = self.body(known, depth + 1)
         head = self.pick([*inner[::-1], "1", '"a"', *(f"[{name}, 1]" for name in inner)])
         return self.pick([f"[{head} | {body}]", f"{{{head} | {body}}}", f'{{"k": {head} | {body}}}'])
 
@@ -135,7 +138,7 @@ class Writer:
     def body(self, known: list[str], depth: int = 0, count: int = 0) -> tuple[str, list[str]]:
         """Expressions, and the variables that are bound after them."""
         known = list(known)
-        lines = [self.expression(known, depth) for _ in range(count or self.number(1, 3))]
+        lines = [self.expression(known, depth) for _ in self.several(count or 1, count or 3)]
         return "; ".join(lines), known
 
     def expression(self, known: list[str], depth: int) -> str:
@@ -200,7 +203,7 @@ class Writer:
 
     def function(self, name: str) -> str:
         """A function of one argument."""
-        body, known = self.body(["x"], 0, self.number(1, 2))
+        body, known = self.body(["x"])
         kind = self.pick(["value", "truth", "two", "constants", "else"])
         if kind == "value":
             return f"{name}(x) := {self.term(known)} if {{ {body} }}"
@@ -235,10 +238,10 @@ class Writer:
     def module(self) -> str:
         """A module of a few functions and rules."""
         lines = ["package t"]
-        for at in range(self.number(0, 2)):
+        for at in self.several(0, 2):
             lines.append(self.function(f"f{at}"))
             self.functions.append(f"f{at}")
-        for at in range(self.number(1, 4)):
+        for at in self.several(1, 4):
             lines.append(self.rule(f"r{at}"))
             self.rules.append(f"r{at}")
         return "\n".join(lines) + "\n"

@@ -94,6 +94,8 @@ class Template:
 
     parts: list[str | Expr]
     at: int = 0
+    raw: bool = False
+    """Whether it was written between backquotes."""
 
 
 Term: TypeAlias = Const | Var | Ref | Call | Array | ObjectTerm | SetTerm | Comprehension | Template
@@ -169,6 +171,8 @@ class Logical:
     word: str
     left: list[Expr]
     right: list[Expr]
+    braced: tuple[bool, bool] = (False, False)
+    """Which of them were written between braces."""
 
 
 Node: TypeAlias = TermExpr | Unify | Some | SomeIn | Every | Not | Logical
@@ -252,3 +256,5 @@ class Module:
     rules: list[Rule]
     dialect: str
     annotations: list[Annotation] = field(default_factory=list)
+    switches: list[Import] = field(default_factory=list)
+    """The imports that only change the language: ``rego.v1`` and ``future.keywords``."""

@@ -215,7 +215,7 @@ class RuleEmitter(TermEmitter):
         self.line(f"if {target} is UNDEF: {target} = {value}")
         place = self.unit.pooled("L", rule.source.location(rule.at))
         differs = f"{target} != {value} if type({value}) in PLAIN else not same({self.st}, {target}, {value})"
-        self.line(f"elif {differs}: {conflict}({place})")
+        self.line(f"elif {differs}: {conflict}({place}, {dotted(rule.prefix)!a})")
 
     def _clause(self, rule: ResolvedRule, target: str, conflict: str) -> None:
         """One rule with its else branches."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from watchkey.rego.annotations import attach_annotations, read_annotations
 from watchkey.rego.ast import (
@@ -27,6 +27,7 @@ from watchkey.rego.ast import (
 from watchkey.rego.cursor import FUTURE_KEYWORDS, LOGICAL_KEYWORDS, V0, V1, ParseFailure
 from watchkey.rego.errors import RegoError, RegoErrors
 from watchkey.rego.lexer import END, NAME, PARSE_ERROR, Comment, Lexer, Token
+from watchkey.rego.module_json import module_json
 from watchkey.rego.parse_terms import MEMBER, MEMBER_WITH_KEY, TermParser
 from watchkey.rego.rule_heads import check_v1_rule, classify, default_problem
 from watchkey.rego.source import Source
@@ -38,6 +39,9 @@ MAX_ERRORS: Final = 10
 
 class BodyParser(TermParser):
     """Parses bodies and their expressions."""
+
+    _braced = False
+    """Whether the operand of and/or that was parsed last stood between braces."""
 
     def parse_body(self, closing: str) -> list[Expr]:
         """Expressions up to the closing symbol (``""``: the end of the source), which is not taken."""
@@ -160,21 +164,25 @@ class BodyParser(TermParser):
     def _logical_or(self) -> Expr:
         at = self.current.start
         left = self._logical_and()
+        first = self._braced
         while self.at_keyword("or"):
             self._no_with(left, "or")
             self.advance()
             right = self._logical_and()
-            left = [Expr(Logical("or", left, right), at, self.last_end)]
+            left = [Expr(Logical("or", left, right, (first, self._braced)), at, self.last_end)]
+            first = self._braced = False
         return self._one(left, at)
 
     def _logical_and(self) -> list[Expr]:
         at = self.current.start
         left = self._operand()
+        first = self._braced
         while self.at_keyword("and"):
             self._no_with(left, "and")
             self.advance()
             right = self._operand()
-            left = [Expr(Logical("and", left, right), at, self.last_end)]
+            left = [Expr(Logical("and", left, right, (first, self._braced)), at, self.last_end)]
+            first = self._braced = False
         return left
 
     def _no_with(self, operand: list[Expr], word: str) -> None:
@@ -198,11 +206,14 @@ class BodyParser(TermParser):
             except ParseFailure:
                 body = []
             if body and (self.at_keyword("and", "or") or self._after_operator(saved)):
+                self._braced = True
                 return body
             self.goto(saved)
-        if self.at_symbol("(") and (group := self._group()) is not None:
-            return group
-        return [self._single()]
+        self._braced = False
+        found = self._group() if self.at_symbol("(") else None
+        found = found if found is not None else [self._single()]
+        self._braced = False
+        return found
 
     def _after_operator(self, position: int) -> bool:
         if not position:
@@ -317,6 +328,7 @@ class ModuleParser(BodyParser):
             raise self.failure(message, path_at, "import a different path or use an alias")
         if path[0] in ("future", "rego"):
             self._enable(module, found, path_at)
+            module.switches.append(found)
         else:
             module.imports.append(found)
 
@@ -325,13 +337,16 @@ class ModuleParser(BodyParser):
         if path == ["rego", "v1"]:
             self.keywords |= FUTURE_KEYWORDS
             module.dialect = self.dialect = V1
-        elif path == ["future", "keywords"]:
-            self.keywords |= FUTURE_KEYWORDS
+        elif path in (["rego", "v2"], ["future", "keywords"]):
+            self.keywords |= FUTURE_KEYWORDS | LOGICAL_KEYWORDS
+            self.not_bodies = True
+            if path[0] == "rego":
+                module.dialect = self.dialect = V1
         elif path[:2] == ["future", "keywords"] and len(path) == 3:
             self._enable_keyword(path[2], at)
         else:
             kind = "unexpected import `" + ".".join(path) + "`"
-            raise self.failure(f"invalid import, {kind}: must be `rego.v1` or `future.keywords`", at)
+            raise self.failure(f"invalid import, {kind}: must be `rego.v1`, `rego.v2` or `future.keywords`", at)
         if found.alias:
             raise self.failure(f"`{path[0]}` imports cannot be aliased", at)
         self.forget()
@@ -521,6 +536,16 @@ def _parse_module(source: Source, dialect: str) -> Module:
         return ModuleParser(source, tokens, dialect).parse_module(lexer.comments)
     except RecursionError:
         raise RegoErrors([source.error(PARSE_ERROR, "nested too deeply", 0)]) from None
+
+
+def parse_to_json(file: str, text: str) -> dict[str, Any]:
+    """A file as OPA's JSON of its syntax tree; its metadata blocks are comments like others. Raises RegoErrors."""
+    lexer = Lexer(Source(file, text))
+    try:
+        module = ModuleParser(lexer.source, lexer.tokens(), V1).parse_module([])
+        return module_json(module, lexer.comments)
+    except RecursionError:
+        raise RegoErrors([lexer.source.error(PARSE_ERROR, "nested too deeply", 0)]) from None
 
 
 def _parses_as_v0(source: Source) -> bool:

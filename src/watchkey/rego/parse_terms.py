@@ -361,7 +361,11 @@ class TermParser(Cursor):
 
     def _template(self, token: Token) -> Template:
         parts = token.parts or []
-        return Template([part if isinstance(part, str) else self._interpolated(part) for part in parts], token.start)
+        return Template(
+            [part if isinstance(part, str) else self._interpolated(part) for part in parts],
+            token.start,
+            token.text.startswith("$`"),
+        )
 
     def _interpolated(self, tokens: list[Token]) -> Expr:
         saved, memo = self.swap_tokens(tokens), self._memo

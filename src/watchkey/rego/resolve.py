@@ -272,7 +272,9 @@ class Resolver:
                 self._no_assignment(node.body, "cannot assign vars inside negated expression")
                 return Not(self._body(node.body), explicit=False)
             return Not(self._scoped_body(node.body))
-        return Logical(node.word, self._operand(node.left, node.word), self._operand(node.right, node.word))
+        return Logical(
+            node.word, self._operand(node.left, node.word), self._operand(node.right, node.word), node.braced
+        )
 
     def _operand(self, body: list[Expr], word: str) -> list[Expr]:
         if len(body) == 1 and isinstance(body[0].node, Unify):

@@ -427,16 +427,16 @@ def built(out: dict[Any, Any]) -> Object:
     )
 
 
-def conflict(at: Location) -> None:
-    """Two bodies of a complete rule or function gave different values."""
-    message = "complete rules must not produce multiple outputs"
+def conflict(at: Location, name: str) -> None:
+    """Two bodies of a complete rule gave different values."""
+    message = f"complete rules must not produce multiple outputs: rule {name} produced conflicting values"
     raise EvaluationError(CONFLICT, message, at)
 
 
-def function_conflict(at: Location) -> None:
+def function_conflict(at: Location, name: str) -> None:
     """Two bodies of a function gave different values."""
     message = "functions must not produce multiple outputs for same inputs"
-    raise EvaluationError(CONFLICT, message, at)
+    raise EvaluationError(CONFLICT, f"{message}: function {name} produced conflicting values for the same inputs", at)
 
 
 # --- documents with rules below them ---------------------------------------------------------------------------------

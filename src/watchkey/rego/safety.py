@@ -254,8 +254,8 @@ def _alike(pattern: Term, known: Term) -> bool:
     return True
 
 
-_OTHER_ARRAY = (ObjectTerm, SetTerm, Template)
-_OTHER_OBJECT = (Array, SetTerm, Template)
+_OTHER_ARRAY = (ObjectTerm, SetTerm)
+_OTHER_OBJECT = (Array, SetTerm)
 
 
 def inner_pairs(left: Term, right: Term) -> list[tuple[Term, Term]] | None:

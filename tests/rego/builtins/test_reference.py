@@ -14,7 +14,6 @@ ARGUMENTS = {
     "net.lookup_ip_addr": '"a"',
     "opa.runtime": "",
     "providers.aws.sign_req": "{}, {}, 1",
-    "rego.parse_module": '"a", "b"',
 }
 HOST = {"http.send", "net.lookup_ip_addr", "opa.runtime", "providers.aws.sign_req"}
 

@@ -118,6 +118,10 @@ def json_unmarshal(ctx: CallContext, text: str) -> Any:
         return parse_json(text)
     except MalformedValue as problem:
         raise BuiltinError(problem.message) from None
+    except LimitExceeded as problem:
+        if _NO_EXPONENT.search(text) is None:
+            raise
+        raise BuiltinError(problem.message) from None
 
 
 @builtin("json.is_valid", _TEXT, BOOLEAN, operands=((),), context=True)
@@ -141,6 +145,10 @@ def _refuse(name: str) -> None:
 
 
 # --- YAML ------------------------------------------------------------------------------------------------------------
+
+
+_NO_EXPONENT: Final = re.compile(r"[0-9][eE][-+]?(?:[0-9]{6}|[4-9][0-9]{4})")
+"""An exponent so large that the number is none to OPA either."""
 
 
 class _Loader(yaml.SafeLoader):
@@ -194,7 +202,9 @@ _Loader.add_constructor(_TAG + "int", _integer)
 def _yaml_value(ctx: CallContext, text: str) -> Any:
     ctx.spend(1 + (len(text) >> 1))
     try:
-        document = yaml.load(text, Loader=_Loader)  # noqa: S506 - a subclass of SafeLoader
+        document = next(yaml.load_all(text, Loader=_Loader), None)
+        for _ in yaml.parse(text, Loader=_Loader):
+            pass  # further documents are not used, but have to be YAML too
     except RecursionError:
         message = f"a document is nested deeper than {MAX_NESTING} levels"
         raise LimitExceeded(message) from None

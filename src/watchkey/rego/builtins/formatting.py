@@ -34,7 +34,7 @@ def _argument(value: Any) -> Any:
         return value
     if type(value) is Decimal:
         number = float(value)
-        return number if number not in (float("inf"), float("-inf")) else number_text(value)
+        return number if number not in (float("inf"), float("-inf")) else number_text(value).replace("e+", "e")
     return value if type(value) is str else value_text(value)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final
 
 from graphql import GraphQLError, GraphQLSchema, build_schema, parse, validate
@@ -24,6 +25,8 @@ _DOCUMENT: Final = any_of(STRING, OBJECT)
 _UNCHECKED: Final = ((), ())
 _DEEPEST: Final = 120
 
+_REQUIRED: Final = re.compile(r"^Argument '\w+\.(\w+)\((\w+):\)' of type '(.*?)'")
+"""How the library names an argument; OPA names it apart from its field."""
 _NOT_CHECKED: Final = "Int cannot represent non 32-bit signed integer value"
 """OPA takes integers of any size."""
 
@@ -194,7 +197,7 @@ def _check_query(ctx: CallContext, tree: Tree, document: Any, schema: Schema) ->
 
 
 def _problem(error: GraphQLError) -> BuiltinError:
-    message = error.message.removesuffix(".")
+    message = _REQUIRED.sub(r'Field "\1" argument "\2" of type "\3"', error.message.removesuffix("."))
     if error.locations:
         return located(message, error.locations[0].line, error.locations[0].column)
     return BuiltinError(f"GraphQL parse error: {message}")

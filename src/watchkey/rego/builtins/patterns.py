@@ -44,8 +44,25 @@ def _pattern(ctx: CallContext, pattern: str, subject: str = "") -> Any:
         return _compiled(pattern.encode())
     except re2.error as problem:
         text = problem.args[0] if problem.args else "invalid pattern"
-        message = f"error parsing regexp: {text.decode() if isinstance(text, bytes) else text}"
-        raise BuiltinError(message) from None
+        raise BuiltinError(f"error parsing regexp: {_as_go_says(text)}") from None
+
+
+_GO_WORDS: Final = {
+    "missing ]": "missing closing ]",
+    "missing )": "missing closing )",
+    "no argument for repetition operator": "missing argument to repetition operator",
+    "bad repetition operator": "invalid nested repetition operator",
+    "trailing \\": "trailing backslash at end of expression",
+    "invalid perl operator": "invalid or unsupported Perl syntax",
+    "invalid repetition size": "invalid repeat count",
+}
+
+
+def _as_go_says(problem: str | bytes) -> str:
+    """RE2's complaint in the words of Go's package of the same syntax."""
+    text = problem.decode(errors="replace") if isinstance(problem, bytes) else problem
+    what, mark, where = text.partition(": ")
+    return f"{_GO_WORDS.get(what, what)}: `{where}`" if mark else _GO_WORDS.get(text, text)
 
 
 def _spans(ctx: CallContext, pattern: Any, subject: bytes, limit: int = -1) -> Iterator[list[tuple[int, int]]]:
