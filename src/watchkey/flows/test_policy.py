@@ -1,17 +1,22 @@
 """Run the tests of a policy: `test_` rules in Rego, and cases that say which decision a request must get, and why."""
 
+import json
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 from watchkey.model.access import AccessRequest, Allow, Decision, Reason
 from watchkey.model.oncall import Shift
 from watchkey.ports import Clock
 from watchkey.rego import Data, EvaluationError, Limits, Location, Policy, Trace
-from watchkey.rego.ast import Const, Module, Rule, Var
+from watchkey.rego import Result as Evaluated
+from watchkey.rego.ast import Module, Rule
 from watchkey.rules.policy_input import nanoseconds
+
+_CASES_SHOWN: Final = 10
 
 LIMITS = Limits(steps=5_000_000)
 """The budget of one Rego test: many evaluations of a decision, and still an end."""
@@ -48,34 +53,55 @@ class RegoTest:
 
     query: str
     location: Location
+    path: tuple[str, ...] = ()
+    """From `data` to the rule."""
+    part: int = 0
+    """Which rule of that name."""
+    is_alone: bool = True
+    """Whether it is the only one of its name."""
     is_todo: bool = False
+    is_table: bool = False
+    """Whether its head has variables: it is true of each of its cases, or fails."""
+
+    @property
+    def name(self) -> str:
+        """What it is called: its query, numbered where there are several of that name."""
+        return f"{self.query}#{self.part:02}" if self.part else self.query
+
     why_not: str = ""
 
 
 def rego_tests(modules: Mapping[str, Module]) -> Sequence[RegoTest]:
-    """The tests of compiled modules in the order of the text: rules named `test_…`, and `todo_test_…` to be skipped."""
-    found: dict[str, RegoTest] = {}
+    """The tests of compiled modules in the order of the text: rules named `test_…`, and `todo_test_…` to be skipped.
+
+    Each rule is a test of its own, also beside another of its name; the second is called `test_x#01`, as with OPA.
+    """
+    found: list[RegoTest] = []
+    parts: Counter[str] = Counter()
     for module in modules.values():
         for rule in module.rules:
             if rule.name.startswith(("test_", "todo_test_")) and not rule.default:
                 test = _rego_test(module, rule)
-                before = found.setdefault(test.query, test)
-                if test.why_not and not before.why_not:
-                    found[test.query] = test
-    return tuple(found.values())
+                found.append(replace(test, part=parts[test.query]))
+                parts[test.query] += 1
+    return tuple(replace(each, is_alone=parts[each.query] == 1) for each in found)
 
 
 def _rego_test(module: Module, rule: Rule) -> RegoTest:
     why_not = ""
     if rule.args is not None:
         why_not = "a function is no test"
-    elif rule.kind != "complete" or not all(isinstance(step, Var | Const) for step in rule.path[:1]) or rule.path[1:]:
-        why_not = "of a rule with a variable in its head, cases that fail would be missing rather than false"
+    elif rule.kind == "set":
+        why_not = "a set of values is no test; write a rule, or one with the name of the case in brackets"
+    elif rule.kind == "complete" and rule.path[1:]:
+        why_not = "a test is a name, with nothing after it but the names of cases"
     query = ".".join([*_package(module), rule.name])
     return RegoTest(
         query=query,
         location=module.source.location(rule.at),
+        path=(*_package(module), rule.name),
         is_todo=rule.name.startswith("todo_"),
+        is_table=rule.kind == "object",
         why_not=why_not,
     )
 
@@ -91,33 +117,68 @@ def run_rego_test(
 ) -> Result:
     """Run one test: it passes when the rule is true, as with `opa test`. `trace_into` collects what ran."""
     if test.is_todo:
-        return Result(name=test.query, location=test.location, status=Status.SKIPPED)
+        return Result(name=test.name, location=test.location, status=Status.SKIPPED)
     if test.why_not:
-        return Result(name=test.query, location=test.location, status=Status.ERROR, message=test.why_not)
+        return Result(name=test.name, location=test.location, status=Status.ERROR, message=test.why_not)
     began = clock.monotonic()
     status, message = Status.ERROR, ""
     prints: tuple[str, ...] = ()
     try:
-        result = policy.query(test.query).evaluate(
-            data=data, now_ns=nanoseconds(clock.now()), limits=LIMITS, trace=trace_into is not None
-        )
-        if trace_into is not None and result.trace is not None:
-            trace_into.append(result.trace)
+        now_ns = nanoseconds(clock.now())
+        query = policy.query(test.query) if test.is_alone else policy.rule_query(test.path, test.part)
+        result = query.evaluate(data=data, now_ns=now_ns, limits=LIMITS)
+        if trace_into is not None:
+            traced = policy.query(test.query).evaluate(data=data, now_ns=now_ns, limits=LIMITS, trace=True)
+            trace_into += [] if traced.trace is None else [traced.trace]
     except EvaluationError as error:
         message = str(error)
     else:
         prints = tuple(f"{where}: {line}" for where, line in result.prints)
-        is_true = result.defined and result.json() is True
-        status = Status.PASSED if is_true else Status.FAILED
-        message = "" if is_true else f"it is {_shown(result.json())}" if result.defined else "it is undefined"
+        message = _table(policy, test, result, data, clock) if test.is_table else _complaint(result)
+        status = Status.FAILED if message else Status.PASSED
     return Result(
-        name=test.query,
+        name=test.name,
         location=test.location,
         status=status,
         message=message,
         prints=prints,
         seconds=clock.monotonic() - began,
     )
+
+
+def _complaint(result: Evaluated) -> str:
+    """Why a test of one rule fails; nothing where it passes."""
+    if not result.defined:
+        return "it is undefined"
+    return "" if result.json() is True else f"it is {_shown(result.json())}"
+
+
+def _table(policy: Policy, test: RegoTest, result: Evaluated, data: Data, clock: Clock) -> str:
+    """Which cases of a test with variables in its head are not true; nothing where all are, as with `opa test`.
+
+    A case that fails is not in the rule's value at all, so the cases are asked for apart.
+    """
+    asked = policy.cases_query(test.path, test.part).evaluate(data=data, now_ns=nanoseconds(clock.now()), limits=LIMITS)
+    held = set(_true_cases(result.json() if result.defined else {}, ()))
+    cases = {tuple(map(_key, case)) for case in asked.json()}
+    wrong = sorted(" / ".join(case) for case in cases - held)
+    if not cases:
+        return "it has no case"
+    listed = ", ".join(wrong[:_CASES_SHOWN]) + (" …" if len(wrong) > _CASES_SHOWN else "")
+    return f"{len(wrong)} of {len(cases)} cases are not true: {listed}" if wrong else ""
+
+
+def _true_cases(value: Any, path: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    if value is True:
+        yield path
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _true_cases(inner, (*path, key))
+
+
+def _key(value: Any) -> str:
+    """The name of a case as a key of JSON has it."""
+    return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"), ensure_ascii=False)
 
 
 def _shown(value: Any) -> str:

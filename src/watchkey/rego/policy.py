@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
@@ -17,8 +18,8 @@ from watchkey.rego.errors import RegoErrors
 from watchkey.rego.evaluation import Prepared, Query
 from watchkey.rego.metadata import Metadata
 from watchkey.rego.parse_modules import parse_query
-from watchkey.rego.program import Program, expr_terms
-from watchkey.rego.resolve import ResolvedRule, Resolver
+from watchkey.rego.program import Program, RuleNode, expr_terms
+from watchkey.rego.resolve import ResolvedRule, Resolver, dotted
 from watchkey.rego.runtime import State
 from watchkey.rego.safety import Safety, direct_vars
 from watchkey.rego.source import Source
@@ -80,6 +81,35 @@ class Policy:
     def bindings_query(self, text: str, *, dialect: Dialect = Dialect.V1, keywords: tuple[str, ...] = ()) -> Query:
         """Prepare a query whose result is an array of arrays: the values of `Query.names`, one row a solution."""
         return self._prepare(text, bindings=True, dialect=dialect, keywords=keywords)
+
+    def rule_query(self, path: tuple[str, ...], part: int) -> Query:
+        """The value of a document had it but one of its rules, number `part`; `path` leads from ``data`` to it."""
+        return self._alone(path, part, _alone_function)
+
+    def cases_query(self, path: tuple[str, ...], part: int) -> Query:
+        """What stands in the place of the variables in the head of one rule, as a set of arrays: its cases.
+
+        All that its body comes to, whether it holds in the end or not: it is followed only until these variables are
+        bound. Arguments as with `rule_query`.
+        """
+        return self._alone(path, part, _cases_function)
+
+    def _alone(self, path: tuple[str, ...], part: int, write: Callable[[RuleEmitter, RuleNode], None]) -> Query:
+        node = copy.copy(self._program.find(path))
+        if node is None:
+            message = f"there is no rule {dotted(path)}"
+            raise KeyError(message)
+        node.rules, node.children, node.default = [node.rules[part]], {}, None
+        code = self._code(self._mocked, traced=False)
+        context = code.context.fork()
+        node.slot, context.slots = context.slots, context.slots + 1
+        write(RuleEmitter(context), node)
+        context.unit.namespace = {**code.namespace, **context.unit.namespace}
+        function: Callable[[State], Any] = compile_unit(context)["query"]
+        places = {each.file: each.places for each in (code.context.unit, context.unit)}
+        prepared = Prepared(function=function, slots=context.slots, depth=self._depth, places=places, bodies=[])
+        text = dotted(path)
+        return Query(text, (), prepared, lambda: self._query(text, traced=True))
 
     def evaluate_query(self, text: str, **arguments: Any) -> list[dict[str, Any]]:
         """All solutions of a query, each as names and frozen values; arguments are those of `Query.evaluate`."""
@@ -159,3 +189,27 @@ def _query_function(
     context.unit.namespace = {**namespace, **context.unit.namespace}
     function: Callable[[State], Any] = compile_unit(context)["query"]
     return function
+
+
+def _alone_function(emitter: RuleEmitter, node: RuleNode) -> None:
+    emitter.document(node)
+    with emitter.function("query(st)"):
+        emitter.line(f"return r{node.slot}(st)")
+
+
+def _cases_function(emitter: RuleEmitter, node: RuleNode) -> None:
+    """Follow the body of a rule until the variables of its head are bound."""
+    (rule,) = node.rules
+    wanted = direct_vars(rule.dynamic)
+    with emitter.function("query(st)"):
+        emitter.line("M = st.memo")
+        emitter.line("out = set()")
+        emitter.context.source, emitter.context.rule = rule.source, rule
+        with emitter.body(once=False):
+            for expr in rule.branches[0].body:
+                if wanted <= emitter.known():
+                    break
+                emitter.body_of([expr])
+            parts = "".join(f"{part}, " for part in emitter.terms(rule.dynamic))
+            emitter.line(f"add(st, out, ({parts}))")
+        emitter.line("return Set(out)")

@@ -234,12 +234,13 @@ class BodyTypes:
         self._bind(node.value, values_of(domain) or ANY)
 
     def _every(self, node: Every) -> None:
-        domain = self.term(node.domain)
+        self.term(node.domain)
         saved = dict(self._vars)
+        # OPA does not check the types inside of every, and in comprehensions there knows nothing of its variables.
         if node.key is not None:
-            self._vars[node.key.name] = keys_of(domain) or ANY
-        self._vars[node.value.name] = values_of(domain) or ANY
-        silent, self._silent = self._silent, True  # OPA does not check the types inside of every
+            self._vars[node.key.name] = ANY
+        self._vars[node.value.name] = ANY
+        silent, self._silent = self._silent, True
         self.body(node.body)
         self._silent = silent
         self._vars = saved

@@ -149,7 +149,7 @@ def run(work: Work, jobs: int | None = None) -> list[Result]:
 def _listed(work: Work) -> Iterator[str]:
     """The name of every test; compiles and reads everything, so that nothing runs when something is wrong."""
     for policy in work.policies:
-        yield from (test.query for test in rego_tests(compiled(policy).modules) if re.search(work.pattern, test.query))
+        yield from (test.name for test in rego_tests(compiled(policy).modules) if re.search(work.pattern, test.name))
         for path in policy.cases:
             yield from (case.name for case in load_cases(path).cases if re.search(work.pattern, case.name))
 
@@ -172,7 +172,7 @@ def _run_part(work: Work) -> list[tuple[int, Result]]:
         numbered += [
             (number, run_rego_test(ready, rego_test, data, clock))
             for rego_test in rego_tests(ready.modules)
-            if is_mine(rego_test.query)
+            if is_mine(rego_test.name)
         ]
         for path in policy.cases:
             numbered += asyncio.run(_run_cases(path, policy, is_mine, lambda: number))
