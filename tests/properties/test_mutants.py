@@ -87,6 +87,12 @@ def prolonged() -> None:
     )
 
 
+def silent() -> None:
+    test_evidence.test_a_second_source_that_cannot_tell_lets_nobody_in(
+        {"second_age": test_evidence.STALE}, test_evidence.STALE, {}
+    )
+
+
 def unrecorded() -> None:
     test_confirm_shift.test_a_word_that_cannot_be_recorded_or_kept_does_not_count("audit")
 
@@ -308,6 +314,33 @@ CAUGHT: tuple[tuple[Mutant, Callable[[], None]], ...] = (
             "a closed end", "watchkey.model.oncall:Shift.covers", "instant < self.ends_at", "instant <= self.ends_at"
         ),
         test_oncall.test_a_shift_covers_its_first_instant_and_not_its_last,
+    ),
+    (
+        Mutant(
+            "silence is agreement",
+            "watchkey.rules.evidence:_on_call_facts",
+            "elif opinion is not None:",
+            "elif opinion is Reason.SOURCES_DISAGREE:",
+        ),
+        silent,
+    ),
+    (
+        Mutant(
+            "a stale second source agrees",
+            "watchkey.rules.evidence:_opinion",
+            "question.is_stale(view) or now",
+            "now",
+        ),
+        silent,
+    ),
+    (
+        Mutant(
+            "the second source's end is forgotten",
+            "watchkey.rules.evidence:_on_call_facts",
+            "until = _earlier(until, opinion.until)",
+            "pass",
+        ),
+        test_evidence.test_a_stale_source_counts_while_a_fresh_second_one_agrees_and_no_longer,
     ),
     (
         Mutant(

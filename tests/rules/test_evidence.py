@@ -18,13 +18,27 @@ from tests.builders import (
     request,
     resource,
     responder,
+    roster,
     shift,
 )
-from watchkey.model.access import Evidence, FactKind, Needs, Reason, StaleMode
-from watchkey.model.ids import PersonId, SourceName
-from watchkey.model.oncall import IncidentStatus, Involvement, Person, Provenance, Scope, ScopeKind, Service
-from watchkey.rules.evidence import Question, find_evidence
+from watchkey.model.access import Agreement, Evidence, FactKind, Link, Needs, Reason, StaleMode
+from watchkey.model.ids import PersonId, SourceName, SubjectId
+from watchkey.model.oncall import (
+    EndKind,
+    IncidentStatus,
+    Involvement,
+    Person,
+    Provenance,
+    Schedule,
+    Scope,
+    ScopeKind,
+    Service,
+    Shift,
+)
+from watchkey.rules.evidence import UNKNOWN_END_TTL, Question, View, find_evidence
 from watchkey.rules.grace import Parting
+from watchkey.rules.identity import Links
+from watchkey.rules.roster import index_roster
 
 
 def objections(asked: Question) -> list[Reason | None]:
@@ -336,3 +350,133 @@ def test_grace_is_for_the_same_person_and_never_longer(asked: Question, expected
 def test_who_has_left_the_company_has_no_grace() -> None:
     people = (Person(id="PALICE", name="alice", active=False),)  # type: ignore[arg-type]  # short
     assert find_evidence(parted(facts={"people": people})).doubts == (Reason.PERSON_INACTIVE,)
+
+
+# --- a second source ---------------------------------------------------------------------------------------------
+
+OTHER = SourceName("calendar")
+SECOND = Scope(OTHER, ScopeKind.SCHEDULE, "feed")
+TWO = {
+    "second_scopes": (SECOND,),
+    "stale_mode": StaleMode.SECOND_SOURCE,
+}
+
+
+def asked_of_two(
+    *second: Shift,
+    age: timedelta = timedelta(0),
+    second_age: timedelta = timedelta(0),
+    about: dict[str, Any] | None = None,
+    linked: bool = True,
+    facts: dict[str, Any] | None = None,
+    **changes: Any,
+) -> Question:
+    """Alice on call in the first source; in the second as said. Both people of the second have an `X` before the id."""
+    people = (Person(id=PersonId("XALICE"), name="alice"), Person(id=PersonId("XBOB"), name="bob"))
+    fields: dict[str, Any] = {"source": OTHER, "people": people, "schedules": (Schedule(id="feed", name="Feed"),)}
+    there = roster(*second, policies=(), services=(), **(fields | (facts or {})))
+    first = question(shift(), about=resource(**{**TWO, **(about or {})}), age=age, **changes)
+    view = View(index=index_roster(there), revision=1, age=second_age)
+    pairs = [Link(subject=SubjectId("alice"), source=SOURCE, person=PersonId("PALICE"))]
+    if linked:
+        pairs.append(Link(subject=SubjectId("alice"), source=OTHER, person=PersonId("XALICE")))
+    return replace(first, views={**first.views, OTHER: view}, links=Links(pairs))
+
+
+def feed(person: str = "XALICE", **changes: Any) -> Shift:
+    return shift(
+        person, **({"schedule": "feed", "policy": None, "level": None, "provenance": Provenance.UNKNOWN} | changes)
+    )
+
+
+STALE = timedelta(minutes=11)
+ALWAYS = {"agreement": Agreement.ALWAYS}
+
+
+def test_a_stale_source_counts_while_a_fresh_second_one_agrees_and_no_longer() -> None:
+    asked = asked_of_two(feed(ends_at=NOW + HOUR / 4), age=STALE)
+    assert objections(asked) == [None]
+    assert accepted(asked)[0].until == NOW + HOUR / 4
+    assert accepted(asked_of_two(feed(ends_at=NOW + HOUR), age=STALE))[0].until == NOW + HOUR / 2
+
+
+@pytest.mark.parametrize(
+    ("second", "reason"),
+    [
+        ((), Reason.SOURCES_DISAGREE),
+        ((feed("XBOB"),), Reason.SOURCES_DISAGREE),
+        ((feed(ends_at=NOW),), Reason.SOURCES_DISAGREE),
+        ((feed(end_kind=EndKind.PERMANENT, ends_at=None),), Reason.SOURCES_DISAGREE),
+    ],
+)
+@pytest.mark.parametrize(("age", "about"), [(STALE, {}), (timedelta(0), ALWAYS), (STALE, ALWAYS)])
+def test_two_sources_that_disagree_let_nobody_in(
+    second: tuple[Shift, ...], reason: Reason, age: timedelta, about: dict[str, Any]
+) -> None:
+    assert objections(asked_of_two(*second, age=age, about=about)) == [reason]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"second_age": STALE},
+        {"linked": False},
+        {"facts": {"clock_skew": timedelta(minutes=2)}},
+        {"facts": {"window_ends_at": NOW}},
+        {"facts": {"schedules": ()}},
+        {"facts": {"people": (Person(id=PersonId("XBOB"), name="bob"),)}},
+    ],
+)
+@pytest.mark.parametrize(("age", "about"), [(STALE, {}), (timedelta(0), ALWAYS)])
+def test_a_second_source_that_cannot_tell_lets_nobody_in(
+    changes: dict[str, Any], age: timedelta, about: dict[str, Any]
+) -> None:
+    second = () if "facts" in changes else (feed(),)
+    assert objections(asked_of_two(*second, age=age, about=about, **changes)) == [Reason.SECOND_SOURCE_SILENT]
+
+
+def test_somebody_who_left_the_second_source_is_a_contradiction() -> None:
+    left = (Person(id=PersonId("XALICE"), name="alice", active=False),)
+    assert objections(asked_of_two(feed(), age=STALE, facts={"people": left})) == [Reason.SOURCES_DISAGREE]
+
+
+def test_a_fresh_source_is_believed_alone_unless_both_must_always_agree() -> None:
+    assert objections(asked_of_two()) == [None]
+    assert objections(asked_of_two(about=ALWAYS)) == [Reason.SOURCES_DISAGREE]
+    assert objections(asked_of_two(feed(), about=ALWAYS)) == [None]
+
+
+def test_an_end_that_the_second_source_does_not_know_bounds_the_fact() -> None:
+    endless = feed(end_kind=EndKind.UNKNOWN, ends_at=None)
+    assert accepted(asked_of_two(endless, about=ALWAYS))[0].until == NOW + UNKNOWN_END_TTL
+
+
+def test_the_second_source_opens_nothing_by_itself() -> None:
+    """What only the second one says is no fact: a calendar feed never suffices alone."""
+    first = asked_of_two(feed(), age=STALE)
+    nobody = replace(first, views={**first.views, SOURCE: View(index=index_roster(roster()), revision=1, age=STALE)})
+    assert find_evidence(nobody).facts == ()
+    assert find_evidence(nobody).doubts == (Reason.ROSTER_STALE,)
+
+
+@pytest.mark.parametrize("mode", [StaleMode.STRICT, StaleMode.INCUMBENT])
+def test_only_its_mode_asks_the_second_source_about_a_stale_one(mode: StaleMode) -> None:
+    expected = Reason.ROSTER_STALE if mode is StaleMode.STRICT else None
+    assert objections(asked_of_two(feed(), age=STALE, about={"stale_mode": mode})) == [expected]
+    assert objections(asked_of_two(age=STALE, about={"stale_mode": mode})) == [expected]
+
+
+def test_a_grade_that_is_too_weak_stays_so_however_many_agree() -> None:
+    asked = asked_of_two(feed(), age=STALE, about={"opens": {}})
+    assert objections(asked) == [Reason.PROVENANCE_TOO_WEAK]
+
+
+def test_a_responder_needs_the_second_source_where_both_must_always_agree() -> None:
+    both = {**ALWAYS, "needs": Needs.RESPONDING}
+    first = asked_of_two(about=both)
+    view = View(
+        index=index_roster(roster(incidents=(incident(responder(), responder("PBOB")),))), revision=1, age=timedelta(0)
+    )
+    assert objections(replace(first, views={**first.views, SOURCE: view})) == [Reason.SOURCES_DISAGREE]
+    agreed = asked_of_two(feed(), about=both)
+    assert objections(replace(agreed, views={**agreed.views, SOURCE: view})) == [None]

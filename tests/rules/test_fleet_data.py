@@ -20,6 +20,7 @@ from tests.builders import (
     responder,
     shift,
 )
+from watchkey.model.access import Agreement
 from watchkey.model.ids import PersonId, SourceName, SubjectId
 from watchkey.model.oncall import IncidentStatus, Involvement, Scope, ScopeKind
 from watchkey.rules.bundle import file_digest, walked
@@ -133,6 +134,15 @@ def test_a_resource_is_told_without_how_it_is_reached() -> None:
     assert told["ttl_max_ns"] == span_ns(HOUR) == 3_600_000_000_000
     assert told["opens"]["self_override"] == ["read"]
     assert told["scopes"] == [{"source": "pager", "kind": "service", "id": "orders"}]
+
+
+def test_what_an_opa_knows_nothing_of_opens_nothing_there() -> None:
+    second = (Scope(SourceName("calendar"), ScopeKind.SCHEDULE, "feed"),)
+    told = resource_document(resource(second_scopes=second, agreement=Agreement.ALWAYS))
+    assert (set(map(tuple, told["opens"].values())), told["incident_roles"]) == ({()}, [])
+    when_stale = resource_document(resource(second_scopes=second))
+    assert when_stale["opens"] == resource_document(resource())["opens"]
+    assert resource_document(resource(max_level=3, level_follows_escalation=True))["max_level"] == 1
 
 
 def test_groups_and_the_bundle_itself() -> None:

@@ -1,16 +1,20 @@
 """What a person reads at 3 a.m.: the whole sentence, for every reason."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
 
-from tests.builders import HOUR, NOW, incident, links, question, request, resource, responder, shift
-from watchkey.model.access import Needs, Outcome, Reason, StaleMode, Verdict
-from watchkey.model.oncall import EndKind, Provenance
+from tests.builders import HOUR, NOW, incident, links, question, request, resource, responder, roster, shift
+from watchkey.model.access import Agreement, Link, Needs, Outcome, Reason, StaleMode, Verdict
+from watchkey.model.ids import PersonId, SourceName, SubjectId
+from watchkey.model.oncall import EndKind, Provenance, Schedule, Scope, ScopeKind
 from watchkey.rules import sentences
 from watchkey.rules.decide import decide
-from watchkey.rules.evidence import Question, find_evidence
+from watchkey.rules.evidence import Question, View, find_evidence
+from watchkey.rules.identity import Links
+from watchkey.rules.roster import index_roster
 from watchkey.rules.sentences import clock_words, plain_denial
 
 YES = Verdict(outcome=Outcome.YES)
@@ -92,6 +96,22 @@ def test_stale() -> None:
     assert sentence(asked).startswith(
         "The on-call source of orders-db has not been read for 2 h 5 min, longer than the 10 min that count as fresh, "
         "so nobody new is let in (strict mode)."
+    )
+
+
+def test_two_sources_that_do_not_agree() -> None:
+    second = (Scope(SourceName("calendar"), ScopeKind.SCHEDULE, "feed"),)
+    asked = question(shift(), about=resource(second_scopes=second, agreement=Agreement.ALWAYS))
+    assert sentence(asked).startswith(
+        "pager has alice on duty for orders-db, but calendar, which must agree, cannot tell: it was not read lately, "
+        "or knows nobody who is linked to alice."
+    )
+    elsewhere = roster(source=second[0].source, schedules=(Schedule(id="feed", name="Feed"),))
+    views = {**asked.views, second[0].source: View(index=index_roster(elsewhere), revision=1, age=timedelta(0))}
+    both = [Link(subject=SubjectId("alice"), source=name, person=PersonId("PALICE")) for name in views]
+    assert sentence(replace(asked, views=views, links=Links(both))).startswith(
+        "pager has alice on duty for orders-db, but calendar, which must agree, does not; one of them is wrong, and "
+        "until they agree nobody is let in on it."
     )
 
 

@@ -103,7 +103,7 @@ def test_the_base_is_right() -> None:
         (
             BASE + "    stale_mode: second_source\n",
             "7:17 resources.db.stale_mode",
-            "there is no second source; expected `opened_by` with pagers of two sources",
+            "there is no second source; expected `second_source` with pagers of another source",
         ),
         (
             BASE + "    needs: either\n    incident_roles: []\n",
@@ -245,9 +245,12 @@ def test_nothing_may_be_needed_when_that_is_said() -> None:
 
 
 def test_a_second_source_is_another_source_not_another_pager_of_the_same() -> None:
-    two = BASE.replace("}]", "}, {source: %s, service: P2}]") + "    stale_mode: second_source\n"
-    assert "no second source" in problems(two % "pager")[0]
-    assert problems(two % "other") == []
+    two = BASE + "    stale_mode: second_source\n    second_source: {pagers: [{source: %s, %s: P2}]}\n"
+    assert "'pager' opens it already; expected another source" in problems(two % ("pager", "service"))[0]
+    assert problems(two % ("other", "schedule")) == []
+    assert "there is no source 'otter'" in problems(two % ("otter", "schedule"))[0]
+    unclear = BASE + "    second_source: {pagers: [{source: other}]}\n"
+    assert "it is not clear whose pager" in problems(unclear)[0]
 
 
 def test_forecast_counts_only_where_it_is_chosen() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Final, Protocol
 
-from watchkey.model.access import AccessRequest, Allow, Decision, Reason, Resource, Subject
+from watchkey.model.access import AccessRequest, Agreement, Allow, Decision, Reason, Resource, Subject
 from watchkey.model.ids import CallerId, PrivilegeName, SourceName, SubjectId
 from watchkey.rules.identity import Links
 from watchkey.rules.readiness import CheckedTurn, Readiness, Turn, gaps_of, nothing_to_check, stands_by, turns_of
@@ -47,7 +47,9 @@ class CheckReadiness:
         """One resource over `[start, end)`; with `privileges`, for those alone. What was not read is not judged."""
         wanted = tuple(one for one in resource.privileges if not privileges or one in privileges)
         remark = nothing_to_check(resource)
-        sources = dict.fromkeys(scope.source for scope in resource.scopes)
+        always_both = resource.agreement is Agreement.ALWAYS
+        scopes = (*resource.scopes, *resource.second_scopes) if always_both else resource.scopes
+        sources = dict.fromkeys(scope.source for scope in scopes)
         unread = tuple(name for name in sources if name not in self._rosters)
         read = [self._rosters[name] for name in sources if name in self._rosters]
         end = min([end, *(index.roster.window_ends_at for index in read)])
@@ -67,7 +69,7 @@ class CheckReadiness:
             unread=unread,
             unknown=tuple(
                 scope
-                for scope in resource.scopes
+                for scope in (*resource.scopes, *resource.second_scopes)
                 if scope.source in self._rosters and not self._rosters[scope.source].knows(scope)
             ),
         )
@@ -83,6 +85,7 @@ class CheckReadiness:
             turn=turn,
             opens=opens,
             problem=problem,
+            denied={one: decision.reason for one, decision in decisions.items() if not isinstance(decision, Allow)},
             sentence="" if opens else first.sentence,
             is_standby=stands_by(resource, turn),
         )

@@ -146,15 +146,15 @@ class DrillOutage:
         found = {start + count * _HOUR for count in range(int((end - start) / _HOUR) + 1)}
         ages = (resource.age_max, resource.forecast_max)
         found |= {start + age + _JUST_AFTER for age in ages} | {start + resource.ttl_max}
-        for scope, index in self._scopes(resource):
+        for scope, index in self._held((*resource.scopes, *resource.second_scopes)):
             found.add(index.roster.window_ends_at)
             shifts = index.shifts(scope, start, end)
             found |= {edge for shift in shifts for edge in (shift.starts_at, shift.ends_at) if edge is not None}
         return {instant for instant in found if start <= instant < end}
 
-    def _scopes(self, resource: Resource) -> Iterator[tuple[Scope, RosterIndex]]:
+    def _held(self, scopes: Sequence[Scope]) -> Iterator[tuple[Scope, RosterIndex]]:
         held = self._rosters.held()
-        for scope in resource.scopes:
+        for scope in scopes:
             if scope.source in held:
                 yield scope, held[scope.source].index
 
@@ -173,7 +173,7 @@ class DrillOutage:
     def _candidates(self, resource: Resource, at: datetime) -> Mapping[SubjectId, str]:
         """Whoever has the pager or is at an incident, as far as they are linked."""
         found: dict[SubjectId, str] = {}
-        for scope, index in self._scopes(resource):
+        for scope, index in self._held(resource.scopes):
             people: dict[PersonId, None] = {shift.person: None for shift in index.on_call(scope, at)}
             people |= {one.person: None for incident in index.incidents(scope) for one in incident.responders}
             for person in people:

@@ -83,9 +83,12 @@ class KeepRoster:
         if content is None or age < timedelta(0):
             return None
         index = index_roster(stored_roster(content, name))
+        return Restored(index=index, revision=note.revision, age=age, sightings=self.sightings(name))
+
+    def sightings(self, name: SourceName) -> Sightings | None:
+        """When each piece of shift was first seen; None when that was never kept. Raises as `restore`."""
         dumped = self._memory.recall(f"sightings/{name}")
-        sightings = None if dumped is None else load_sightings(b64decode(_read(dumped, str, name)))
-        return Restored(index=index, revision=note.revision, age=age, sightings=sightings)
+        return None if dumped is None else load_sightings(b64decode(_read(dumped, str, name)))
 
 
 def stored_roster(content: bytes, name: SourceName) -> Roster:

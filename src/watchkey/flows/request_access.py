@@ -214,7 +214,7 @@ class RequestAccess:
         """What an answer rests on besides time: when any of it changes, the answer is made anew."""
         resource = self.directory.resources[resource_id]
         held = self._rosters.held()
-        revisions = tuple(held[scope.source].revision if scope.source in held else None for scope in resource.scopes)
+        revisions = tuple(held[name].revision if name in held else None for name in resource.sources)
         return (self.directory, self._engines[resource.policy].policy_hash, revisions)
 
     async def _decide(
@@ -259,7 +259,7 @@ class RequestAccess:
     def _views(self, resource: Resource) -> dict[SourceName, View]:
         held = self._rosters.held()
         ticks = self._clock.monotonic()
-        return {scope.source: _view(held[scope.source], ticks) for scope in resource.scopes if scope.source in held}
+        return {name: _view(held[name], ticks) for name in resource.sources if name in held}
 
     async def _record(
         self, key: _Key, decision: Decision, basis: tuple[object, ...], known: Answered | None

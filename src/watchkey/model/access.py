@@ -62,7 +62,16 @@ class StaleMode(StrEnum):
     FORECAST = "forecast"
     """Also those whose shift was published in the last complete read, within `forecast_max`."""
     SECOND_SOURCE = "second_source"
-    """Nothing; another source that is fresh and in scope may give what this one cannot."""
+    """Nothing by itself: a shift of the last complete read counts while the resource's second source, fresh, agrees."""
+
+
+class Agreement(StrEnum):
+    """When a resource's second source is asked."""
+
+    WHEN_STALE = "when_stale"
+    """When the first is too old, under `StaleMode.SECOND_SOURCE`."""
+    ALWAYS = "always"
+    """Also when the first is fresh: nobody gets in whom not both have on call."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +95,9 @@ class Resource:
     """A roster older than this is stale for this resource."""
     stale_mode: StaleMode = StaleMode.INCUMBENT
     forecast_max: timedelta = timedelta(hours=24)
+    second_scopes: tuple[Scope, ...] = ()
+    """Whose pager must agree; any one suffices. They give no fact of their own."""
+    agreement: Agreement = Agreement.WHEN_STALE
     opens: Mapping[Provenance, frozenset[PrivilegeName]] = field(default_factory=dict)
     """Which privileges a shift of each grade opens; a grade that is not named opens nothing."""
     blast_opens: frozenset[PrivilegeName] = frozenset()
@@ -102,6 +114,11 @@ class Resource:
     policy: str = "default"
     target: Mapping[str, Any] = field(default_factory=dict)
     """How the enforcing side reaches it; opaque here."""
+
+    @property
+    def sources(self) -> tuple[SourceName, ...]:
+        """Every source that a decision about it looks at, each once."""
+        return tuple(dict.fromkeys(scope.source for scope in (*self.scopes, *self.second_scopes)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -208,6 +225,8 @@ class Reason(StrEnum):
     ESCALATION_UNKNOWN = "escalation_unknown"
     ONLY_PERMANENT = "only_permanent"
     PROVENANCE_TOO_WEAK = "provenance_too_weak"
+    SOURCES_DISAGREE = "sources_disagree"
+    SECOND_SOURCE_SILENT = "second_source_silent"
     NOT_RESPONDING = "not_responding"
     INCIDENT_UNVETTED = "incident_unvetted"
     OUTSIDE_BLAST_RADIUS = "outside_blast_radius"

@@ -40,6 +40,8 @@ NEAREST_FIRST: Final = (
     Reason.ESCALATION_UNKNOWN,
     Reason.NOT_ESCALATED,
     Reason.ONLY_PERMANENT,
+    Reason.SOURCES_DISAGREE,
+    Reason.SECOND_SOURCE_SILENT,
     # We cannot tell: saying "not on call" would be a lie.
     Reason.ROSTER_STALE,
     Reason.NO_ROSTER,
@@ -143,10 +145,9 @@ def _end(evidence: Evidence, now: datetime, cap: datetime) -> datetime:
 
 
 def grounds(question: Question) -> tuple[Ground, ...]:
-    """The rosters that the decision stands on: those of the resource's scopes."""
-    names = dict.fromkeys(scope.source for scope in question.resource.scopes)
+    """The rosters that the decision stands on: those of the resource's scopes, and of those that must agree."""
     return tuple(
         Ground(source=name, revision=question.views[name].revision, age=question.views[name].age)
-        for name in names
+        for name in question.resource.sources
         if name in question.views
     )

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
-from watchkey.model.access import AccessRequest, Evidence, FactKind, Needs, Reason, Resource, StaleMode
+from watchkey.model.access import AccessRequest, Agreement, Evidence, FactKind, Needs, Reason, Resource, StaleMode
 from watchkey.model.ids import PersonId, SourceName
 from watchkey.model.oncall import EndKind, Incident, Involvement, Provenance, Responder, Scope, ScopeKind, Shift
 from watchkey.rules.dependencies import Dependents, paths_to
@@ -147,8 +147,54 @@ def _on_call_facts(question: Question, view: View, scope: Scope, person: PersonI
         followed = _followed(question, view, scope, shift)
         if followed is not None and objection is None:
             until = _earlier(until, _responding_until(question, view))
+        opinion = _second_opinion(question, view) if objection is None else None
+        if isinstance(opinion, _Agreed):
+            until = _earlier(until, opinion.until)
+        elif opinion is not None:
+            objection = opinion
         reached = followed if isinstance(followed, Escalated) else None
         yield Finding(evidence=_shift_evidence(scope, shift, until, reached), objection=objection)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Agreed:
+    """The second source has the subject on call, or at an incident, until then (None: no end is known)."""
+
+    until: datetime | None
+
+
+def _second_opinion(question: Question, view: View) -> _Agreed | Reason | None:
+    """What the resource's second source says where it is to be asked; None when it is not."""
+    resource = question.resource
+    if not resource.second_scopes:
+        return None
+    if resource.agreement is not Agreement.ALWAYS and not question.is_stale(view):
+        return None
+    if resource.agreement is not Agreement.ALWAYS and resource.stale_mode is not StaleMode.SECOND_SOURCE:
+        return None
+    said = [_opinion(question, scope) for scope in resource.second_scopes]
+    agreed = [one for one in said if isinstance(one, _Agreed)]
+    if agreed:
+        return max(agreed, key=lambda one: (one.until is None, one.until or question.now))
+    return Reason.SOURCES_DISAGREE if Reason.SOURCES_DISAGREE in said else Reason.SECOND_SOURCE_SILENT
+
+
+def _opinion(question: Question, scope: Scope) -> _Agreed | Reason:
+    """What one scope of the second source says of the subject. Old, unknown or doubtful, it says nothing."""
+    view, now = question.views.get(scope.source), question.now
+    if view is None or not view.index.knows(scope) or _clock_is_doubtful(question, view):
+        return Reason.SECOND_SOURCE_SILENT
+    if question.is_stale(view) or now >= view.index.roster.window_ends_at:
+        return Reason.SECOND_SOURCE_SILENT
+    person = _person(question, view)
+    if isinstance(person, Reason):
+        return Reason.SOURCES_DISAGREE if person is Reason.PERSON_INACTIVE else Reason.SECOND_SOURCE_SILENT
+    covered = view.index.coverage(person, scope, now, lambda shift: shift.end_kind is not EndKind.PERMANENT)
+    if covered is not None:
+        return _Agreed(until=now + UNKNOWN_END_TTL if covered.until is None else covered.until)
+    parts = view.index.incidents_of(person, scope)
+    is_responding = any(responder.involvement in RESPONDING for _, responder in parts)
+    return _Agreed(until=None) if is_responding else Reason.SOURCES_DISAGREE
 
 
 def _followed(question: Question, view: View, scope: Scope, shift: Shift) -> Escalated | Reason | None:
@@ -218,7 +264,9 @@ def _stale_shift_counts(question: Question, view: View, shift: Shift) -> bool:
             return shift.covers(read_at)
         case StaleMode.FORECAST:
             return shift.covers(read_at) or view.age <= question.resource.forecast_max
-        case StaleMode.STRICT | StaleMode.SECOND_SOURCE:
+        case StaleMode.SECOND_SOURCE:
+            return bool(question.resource.second_scopes)  # and if the second source agrees, which is asked apart
+        case StaleMode.STRICT:
             return False
 
 
@@ -298,4 +346,5 @@ def _incident_objection(question: Question, view: View, evidence: Evidence) -> R
         mode_counts = resource.stale_mode in (StaleMode.INCUMBENT, StaleMode.FORECAST)
         if not mode_counts or (evidence.until is not None and evidence.until <= question.now):
             return Reason.ROSTER_STALE
-    return None
+    opinion = _second_opinion(question, view)
+    return opinion if isinstance(opinion, Reason) else None

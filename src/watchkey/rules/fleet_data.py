@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import msgspec
 
-from watchkey.model.access import Resource
+from watchkey.model.access import Agreement, Resource
 from watchkey.model.ids import PersonId, SourceName, SubjectId
 from watchkey.model.oncall import Incident, Involvement, Responder, Scope, ScopeKind, Shift
 from watchkey.rules.evidence import RESPONDING
@@ -150,8 +150,9 @@ def resource_document(resource: Resource) -> dict[str, Any]:
     """One resource: everything that a decision about it needs, and nothing of how it is reached.
 
     What an OPA is not told of narrows: a level that follows the escalation opens at level 1 only, incidents of
-    dependents open nothing, and there is no time of grace.
+    dependents open nothing, there is no time of grace, and where a second source must always agree nothing opens.
     """
+    asks_two = bool(resource.second_scopes) and resource.agreement is Agreement.ALWAYS
     return {
         "id": resource.id,
         "kind": resource.kind,
@@ -159,12 +160,12 @@ def resource_document(resource: Resource) -> dict[str, Any]:
         "scopes": [{"source": scope.source, "kind": scope.kind.value, "id": scope.id} for scope in resource.scopes],
         "needs": resource.needs.value,
         "max_level": 1 if resource.level_follows_escalation else resource.max_level,
-        "incident_roles": sorted(resource.incident_roles),
+        "incident_roles": [] if asks_two else sorted(resource.incident_roles),
         "ttl_max_ns": span_ns(resource.ttl_max),
         "age_max_ns": span_ns(resource.age_max),
         "stale_mode": resource.stale_mode.value,
         "forecast_max_ns": span_ns(resource.forecast_max),
-        "opens": {grade.value: sorted(privileges) for grade, privileges in resource.opens.items()},
+        "opens": {grade.value: [] if asks_two else sorted(given) for grade, given in resource.opens.items()},
         "unvetted": sorted(resource.unvetted),
         "eligible_groups": sorted(resource.eligible_groups),
         "labels": dict(resource.labels),

@@ -23,6 +23,7 @@ def policy_document(question: Question, findings: Findings) -> dict[str, Any]:
     """Shape the document for one question. All facts are in it, also those that the decision objects to."""
     request, resource = question.request, question.resource
     evidence = [finding.evidence for finding in findings.facts]
+    opening = {scope.source for scope in resource.scopes}
     return {
         "version": VERSION,
         "now": _text(question.now),
@@ -45,7 +46,7 @@ def policy_document(question: Question, findings: Findings) -> dict[str, Any]:
         "on_call": [_shift(fact) for fact in evidence if fact.kind is FactKind.ON_CALL],
         "responding": [_response(fact) for fact in evidence if fact.kind is FactKind.RESPONDING],
         "grace": [_parting(fact) for fact in evidence if fact.kind is FactKind.GRACE],
-        "is_stale": any(question.is_stale(view) for view in question.views.values()),
+        "is_stale": any(question.is_stale(view) for name, view in question.views.items() if name in opening),
         "caller": request.caller,
         "context": dict(request.context),
     }

@@ -4,7 +4,7 @@ The turns come from the roster, the answers from the same decision as in the ser
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from watchkey.model.access import Needs, Reason, Resource
@@ -40,6 +40,8 @@ class CheckedTurn:
     turn: Turn
     opens: tuple[PrivilegeName, ...]
     problem: Reason | None
+    denied: Mapping[PrivilegeName, Reason] = field(default_factory=dict)
+    """What else was asked for, and why its holder would not get that."""
     sentence: str = ""
     """What the decision says to its holder."""
     is_standby: bool = False
@@ -55,6 +57,8 @@ class Gap:
     privileges: tuple[PrivilegeName, ...]
     before: tuple[Turn, ...] = ()
     after: tuple[Turn, ...] = ()
+    during: tuple[CheckedTurn, ...] = ()
+    """Whoever has the turn meanwhile and would not get them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,6 +158,11 @@ def gaps_of(
             privileges=tuple(lost),
             before=tuple(one.turn for one in turns if one.turn.ends_at == first),
             after=tuple(one.turn for one in turns if one.turn.starts_at == last),
+            during=tuple(
+                one
+                for one in turns
+                if one.turn.starts_at < last and one.turn.ends_at > first and not one.denied.keys().isdisjoint(lost)
+            ),
         )
         for (first, last), lost in sorted(by_time.items())
     )

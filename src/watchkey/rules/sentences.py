@@ -154,6 +154,8 @@ def _missing(  # noqa: PLR0911 -- a table of sentences
             )
         case Reason.ROSTER_STALE:
             return _stale(question)
+        case Reason.SOURCES_DISAGREE | Reason.SECOND_SOURCE_SILENT:
+            return _second_source(question, reason)
         case Reason.POLICY_DENIED:
             because = f": {_list(verdict.reasons)}" if verdict.reasons else ""
             return f"The facts would do, but the policy of {resource.id} says no{because}."
@@ -196,6 +198,16 @@ def _stale(question: Question) -> str:
         f"{_length(question.resource.age_max)} that count as fresh, so nobody new is let in "
         f"({question.resource.stale_mode} mode)."
     )
+
+
+def _second_source(question: Question, reason: Reason) -> str:
+    resource, subject = question.resource, question.request.subject.id
+    first = _list(list(dict.fromkeys(scope.source for scope in resource.scopes)))
+    second = _list(list(dict.fromkeys(scope.source for scope in resource.second_scopes)), "or")
+    words = f"{first} has {subject} on duty for {resource.id}, but {second}, which must agree,"
+    if reason is Reason.SOURCES_DISAGREE:
+        return f"{words} does not; one of them is wrong, and until they agree nobody is let in on it."
+    return f"{words} cannot tell: it was not read lately, or knows nobody who is linked to {subject}."
 
 
 def _not_on_call(question: Question, zone: tzinfo) -> str:

@@ -2,7 +2,7 @@
 
 from watchkey.rules.located import ConfigError
 from watchkey.settings.against import check_against
-from watchkey.settings.load import SourceConfigs, find, load_settings, parse_settings
+from watchkey.settings.load import SourceConfigs, find, load_groups, load_settings, parse_settings
 from watchkey.settings.sections import Surroundings
 from watchkey.settings.values import (
     CallerSettings,
@@ -31,6 +31,7 @@ __all__ = [
     "VerificationSettings",
     "check_against",
     "find",
+    "load_groups",
     "load_settings",
     "parse_settings",
 ]

@@ -24,11 +24,13 @@ def check_against(settings: Settings, rosters: Mapping[SourceName, RosterIndex])
 
 def _pagers(settings: Settings, rosters: Mapping[SourceName, RosterIndex]) -> Iterator[ConfigError]:
     for name, resource in settings.resources.items():
-        for i, scope in enumerate(resource.scopes):
+        named = [(("opened_by", i), scope) for i, scope in enumerate(resource.scopes)]
+        more = [(("second_source", "pagers", i), scope) for i, scope in enumerate(resource.second_scopes)]
+        for place, scope in [*named, *more]:
             index = rosters.get(scope.source)
             if index is None or index.knows(scope):
                 continue
-            path = ("resources", name, "opened_by", i, scope.kind.value)
+            path = ("resources", name, *place, scope.kind.value)
             yield settings.root.error(path, _unknown(scope, index), suggestion=_nearest(scope, index.roster))
 
 

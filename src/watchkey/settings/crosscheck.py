@@ -140,9 +140,9 @@ class CrossCheck:
             )
         if resource.stale_mode is StaleMode.FORECAST:
             yield from self._within(at("forecast_max"), resource.forecast_max, _SECOND, self.file.sync.window)
-        if resource.stale_mode is StaleMode.SECOND_SOURCE and len({one.source for one in resource.opened_by}) < 2:
+        if resource.stale_mode is StaleMode.SECOND_SOURCE and resource.second_source is None:
             yield self.root.error(
-                at("stale_mode"), "there is no second source", expected="`opened_by` with pagers of two sources"
+                at("stale_mode"), "there is no second source", expected="`second_source` with pagers of another source"
             )
         if resource.needs in {Needs.RESPONDING, Needs.EITHER} and not resource.incident_roles:
             yield self.root.error(
@@ -181,8 +181,20 @@ class CrossCheck:
                 "nobody's pager opens it",
                 expected="opened_by: [{source: …, service: …}], or `needs: nothing` when no pager is to be asked",
             )
-        for i, pager in enumerate(resource.opened_by):
-            here = (*path, "opened_by", i)
+        yield from self._named_pagers((*path, "opened_by"), resource.opened_by)
+        if resource.second_source is not None:
+            here = (*path, "second_source", "pagers")
+            yield from self._named_pagers(here, resource.second_source.pagers)
+            first = {pager.source for pager in resource.opened_by}
+            for i, pager in enumerate(resource.second_source.pagers):
+                if pager.source in first:
+                    yield self.root.error(
+                        (*here, i, "source"), f"{pager.source!r} opens it already", expected="another source"
+                    )
+
+    def _named_pagers(self, path: tuple[Step, ...], pagers: Iterable[Pager]) -> Iterator[ConfigError]:
+        for i, pager in enumerate(pagers):
+            here = (*path, i)
             yield from self._unknown((*here, "source"), pager.source, self.file.sources, "source")
             if pager_kind(pager) is None:
                 yield self.root.error(

@@ -1,6 +1,6 @@
 """From the file to `Settings`: read, convert, cross-check, and only then make values."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -8,14 +8,14 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from watchkey.model.access import Caller, Link, Resource
+from watchkey.model.access import Agreement, Caller, Link, Resource
 from watchkey.model.ids import CallerId, PersonId, PrivilegeName, ResourceId, SourceName, SubjectId
 from watchkey.model.oncall import Provenance, Scope
 from watchkey.rules.dependencies import turned
 from watchkey.rules.located import ConfigError, Located, Mark, load, nearest
 from watchkey.settings.crosscheck import CrossCheck, fleet_resources, merged, pager_kind
 from watchkey.settings.sections import Surroundings, environment, raise_all
-from watchkey.settings.shape import File, HttpSection, PolicySection, ResourceSection
+from watchkey.settings.shape import File, HttpSection, Pager, PolicySection, ResourceSection
 from watchkey.settings.values import (
     CallerSettings,
     FleetSettings,
@@ -232,9 +232,9 @@ def resource_of(name: str, section: ResourceSection) -> Resource:
         id=ResourceId(name),
         kind=section.kind,
         privileges=tuple(PrivilegeName(one) for one in section.privileges),
-        scopes=tuple(
-            Scope(SourceName(pager.source), *named) for pager in section.opened_by if (named := pager_kind(pager))
-        ),
+        scopes=_scopes(section.opened_by),
+        second_scopes=() if section.second_source is None else _scopes(section.second_source.pagers),
+        agreement=Agreement.WHEN_STALE if section.second_source is None else section.second_source.agreement,
         needs=section.needs,
         max_level=section.max_level,
         level_follows_escalation=section.level_follows_escalation,
@@ -255,6 +255,10 @@ def resource_of(name: str, section: ResourceSection) -> Resource:
         policy=section.policy,
         target=dict(section.target),
     )
+
+
+def _scopes(pagers: Iterable[Pager]) -> tuple[Scope, ...]:
+    return tuple(Scope(SourceName(pager.source), *named) for pager in pagers if (named := pager_kind(pager)))
 
 
 def _opens(section: ResourceSection) -> dict[Provenance, frozenset[PrivilegeName]]:
@@ -336,6 +340,11 @@ def _fleet(name: str, shape: File, root: Located, surroundings: Surroundings) ->
         policy=merged_ones[0].policy,
         key_file=surroundings.path(section.signing.key_file) if section.signing else None,
     )
+
+
+def load_groups(path: Path) -> Mapping[SubjectId, frozenset[str]]:
+    """Read groups from a file of their own, name -> subjects, and turn them round. Raises `ConfigError`."""
+    return _groups_by_subject(load(_bytes_of(path), str(path)).convert(dict[str, tuple[str, ...]]))
 
 
 def _groups_by_subject(groups: Mapping[str, tuple[str, ...]]) -> dict[SubjectId, frozenset[str]]:

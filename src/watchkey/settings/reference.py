@@ -13,6 +13,7 @@ _SECTIONS: Final = (
     ("resources.ID", "ResourceSection"),
     ("resources.ID.opened_by[]", "Pager"),
     ("resources.ID.blast_radius", "BlastRadius"),
+    ("resources.ID.second_source", "SecondSource"),
     ("policies.NAME", "PolicySection"),
     ("policies.NAME.verification", "VerificationSection"),
     ("callers.ID", "CallerSection"),
@@ -23,6 +24,7 @@ _SECTIONS: Final = (
     ("listen.http", "HttpSection"),
     ("listen.http.tls", "TlsSection"),
     ("sync", "SyncSection"),
+    ("confirmations", "ConfirmationsSection"),
 )
 
 _INTRODUCTION: Final = """\

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final, Literal
 
 from msgspec import Meta, Struct
 
-from watchkey.model.access import Needs, StaleMode
+from watchkey.model.access import Agreement, Needs, StaleMode
 from watchkey.model.oncall import Provenance
 from watchkey.model.secret import Secret
 
@@ -110,7 +110,7 @@ class ResourceDefaults(Section, frozen=True, kw_only=True, forbid_unknown_fields
         Meta(
             description="What a stale roster still gives: `strict` nothing; `incumbent` those on call at the last read "
             "stay to their published end; `forecast` also those whose shift was published by then, within "
-            "`forecast_max`; `second_source` only what another, fresh source says."
+            "`forecast_max`; `second_source` those on call in the last read as long as `second_source`, fresh, agrees."
         ),
     ] = StaleMode.INCUMBENT
     forecast_max: Annotated[
@@ -160,6 +160,22 @@ class ResourceDefaults(Section, frozen=True, kw_only=True, forbid_unknown_fields
     ] = None
 
 
+class SecondSource(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Whose pager must agree that somebody is on call. It opens nothing by itself, so a calendar feed will do."""
+
+    pagers: Annotated[
+        tuple[Pager, ...],
+        Meta(min_length=1, description="Pagers of another source; any one that agrees suffices."),
+    ]
+    agreement: Annotated[
+        Agreement,
+        Meta(
+            description="`when_stale`: asked when the first source is stale, with `stale_mode: second_source`. "
+            "`always`: asked when the first is fresh too; nobody gets in whom not both have on duty."
+        ),
+    ] = Agreement.WHEN_STALE
+
+
 class ResourceSection(ResourceDefaults, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What is protected, and whose pager opens it."""
 
@@ -168,6 +184,9 @@ class ResourceSection(ResourceDefaults, frozen=True, kw_only=True, forbid_unknow
         tuple[Pager, ...],
         Meta(description="Whose pager opens it; any one suffices. Must not be empty unless it needs `nothing`."),
     ] = ()
+    second_source: Annotated[SecondSource | None, Meta(description="Whose pager must agree; left out: nobody's.")] = (
+        None
+    )
     target: Annotated[
         Mapping[str, Any],
         Meta(description="How the enforcing side reaches it; its keys belong to that side, e.g. the gateway."),

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta, tzinfo
 
 from watchkey.flows.request_access import RequestAccess
@@ -18,6 +18,7 @@ from watchkey.stores import memory
 from watchkey.wiring.adapters import directory_of, sources_of
 from watchkey.wiring.clocks import SystemClock
 from watchkey.wiring.dry import Forgetful, NoLog
+from watchkey.wiring.kept import look_at_kept
 from watchkey.wiring.policies import engines_of
 
 
@@ -31,6 +32,8 @@ class Desk:
     request_access: RequestAccess
     failures: Mapping[SourceName, str]
     settings: Settings
+    baseline: str
+    """What is not known of when shifts were first seen, and what that means for their grades; empty when all is."""
 
     def resources(self) -> Sequence[Resource]:
         """All that are configured."""
@@ -48,6 +51,15 @@ class Desk:
         """Who a subject is in a source, when that is beyond doubt."""
         person = self.request_access.directory.links.person_of(subject, source)
         return PersonId(person) if isinstance(person, str) else None
+
+    def learn_groups(self, groups: Mapping[SubjectId, frozenset[str]]) -> None:
+        """Count these groups besides those of the configuration, as if a trusted caller told them."""
+        known = self.request_access.directory
+        merged = {
+            subject: known.groups.get(subject, frozenset()) | groups.get(subject, frozenset())
+            for subject in {*known.groups, *groups}
+        }
+        self.request_access.directory = replace(known, groups=merged)
 
     def remarks(self, resource: Resource) -> Sequence[str]:
         """What an answer about this resource leaves open, in sentences for people."""
@@ -70,16 +82,18 @@ async def open_desk(settings: Settings, *, window: timedelta | None = None) -> D
     read_from, _ = sources_of(settings, clock)
     rosters = memory.build()
     no_log = NoLog()
+    kept = look_at_kept(settings, clock)
     sync = SyncRoster(
         clock=clock,
         sources=read_from,
         rosters=rosters,
         audit=no_log,
         memory=Forgetful(),
-        sightings={},
+        sightings=kept.sightings,
         limits=GuardLimits(),
         window=window or settings.sync.window,
         poll_every=settings.sync.poll,
+        words=kept,
     )
     access = RequestAccess(
         clock=clock,
@@ -99,5 +113,11 @@ async def open_desk(settings: Settings, *, window: timedelta | None = None) -> D
         if isinstance(outcome, NotSynced)
     }
     return Desk(
-        clock=clock, zone=settings.zone, rosters=rosters, request_access=access, failures=failures, settings=settings
+        clock=clock,
+        zone=settings.zone,
+        rosters=rosters,
+        request_access=access,
+        failures=failures,
+        settings=settings,
+        baseline=kept.remark,
     )

@@ -17,6 +17,7 @@ from watchkey.stores import memory
 from watchkey.wiring.adapters import directory_of, sources_of
 from watchkey.wiring.clocks import SystemClock, VirtualClock
 from watchkey.wiring.dry import Forgetful, NoLog
+from watchkey.wiring.kept import look_at_kept
 from watchkey.wiring.policies import engines_of
 
 
@@ -57,6 +58,8 @@ class Stage:
     sources: Sequence[SourceName]
     failures: Mapping[SourceName, str]
     settings: Settings
+    baseline: str
+    """What is not known of when shifts were first seen, and what that means for their grades; empty when all is."""
 
 
 async def open_stage(settings: Settings, *, down: Collection[SourceName], lasting: timedelta) -> Stage:
@@ -76,16 +79,18 @@ async def open_stage(settings: Settings, *, down: Collection[SourceName], lastin
         finally:
             await source.close()
     clock, rosters, no_log = VirtualClock(began_at), memory.build(), NoLog()
+    kept = look_at_kept(settings, clock)
     sync = SyncRoster(
         clock=clock,
         sources=[_Replayed(roster, is_down=roster.source in down) for roster in rosters_read],
         rosters=rosters,
         audit=no_log,
         memory=Forgetful(),
-        sightings={},
+        sightings=kept.sightings,
         limits=GuardLimits(),
         window=settings.sync.window,
         poll_every=settings.sync.poll,
+        words=kept,
     )
     access = RequestAccess(
         clock=clock,
@@ -108,4 +113,5 @@ async def open_stage(settings: Settings, *, down: Collection[SourceName], lastin
         sources=[roster.source for roster in rosters_read],
         failures=failures,
         settings=settings,
+        baseline=kept.remark,
     )

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from tests.wiring.configured import configured
+from tests.wiring.configured import ROSTER, configured
 from watchkey.entrypoints.cli.main import watchkey
 
 
@@ -72,3 +72,24 @@ def test_a_drill_on_a_source_that_cannot_be_read_tells_nothing(folder: Path) -> 
 def test_names_that_do_not_exist_are_misuse(folder: Path) -> None:
     assert run(folder, "--source", "nothing").exit_code == 2
     assert run(folder, "--resource", "nothing").exit_code == 2
+
+
+SECOND = """\
+stale_mode: second_source
+    second_source: {pagers: [{source: second, schedule: primary}]}"""
+
+
+def test_a_second_source_that_stays_up_carries_the_outage_and_says_where_the_two_differ(folder: Path) -> None:
+    configured(folder)
+    text = (folder / "watchkey.yaml").read_text()
+    text = text.replace("sources:\n", "sources:\n  second: {kind: roster_file, path: second.yaml}\n", 1)
+    text = text.replace("max_level: 1", SECOND).replace("{local: alice}", "{local: alice, second: alice}")
+    (folder / "watchkey.yaml").write_text(text)
+    (folder / "second.yaml").write_text(ROSTER)
+    told = run(folder, "--source", "local")
+    assert told.exit_code == 0, told.output
+    told = run(folder)
+    assert (told.exit_code, "second_source_silent, second_source mode" in told.stdout) == (1, True)
+    (folder / "second.yaml").write_text(ROSTER.replace("[alice]", "[bob]"))
+    told = run(folder, "--source", "local", "--json")
+    assert json.loads(told.stdout)["resources"][0]["why"] == "sources_disagree"

@@ -132,6 +132,8 @@ class Report:
         start, end = self.played.starts_at, self.played.ends_at
         lines = [f"{', '.join(self.down) or 'nothing'} down from {self._say(start)} to {self._say(end)}:", ""]
         lines += [f"  {self._verdict(one)}" for one in self.resources]
+        if self.stage.baseline:
+            lines.append(f"  {faint('note: ' + printable(self.stage.baseline))}")
         return "\n".join([*lines, "", self._hours()])
 
     def _verdict(self, one: Resource) -> str:
@@ -162,6 +164,7 @@ class Report:
             "from": self.played.starts_at,
             "until": self.played.ends_at,
             "sources_unread": dict(self.stage.failures),
+            "baseline": self.stage.baseline,
             "resources": [self._resource_json(one) for one in self.resources],
         }
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from html import escape
+from pathlib import Path
 from typing import Any, Final
 
 import click
@@ -30,7 +31,7 @@ from watchkey.model.access import Reason
 from watchkey.model.ids import PrivilegeName
 from watchkey.model.oncall import Person
 from watchkey.rules.readiness import CheckedTurn, Gap, Readiness, Turn
-from watchkey.settings import load_settings
+from watchkey.settings import load_groups, load_settings
 from watchkey.wiring import Desk, open_desk
 
 OPERATOR: Final = "an operator of Watchkey"
@@ -41,9 +42,14 @@ _TO_DO: Final = {
     Reason.IDENTITY_AMBIGUOUS: (OPERATOR, "`watchkey link check` and leave one link"),
     Reason.PERSON_UNKNOWN: (ROTA_EDITOR, "somebody who does not exist has a turn"),
     Reason.PERSON_INACTIVE: (ROTA_EDITOR, "somebody deactivated has a turn"),
-    Reason.NOT_ELIGIBLE: (OPERATOR, "add the subject to a group of `eligible_groups`, or give the turn away"),
+    Reason.NOT_ELIGIBLE: (
+        OPERATOR,
+        "add the subject to an eligible group, or give the turn away; of the identity provider's groups see --groups",
+    ),
     Reason.LEVEL_UNKNOWN: (OPERATOR, "the source cannot tell levels: name its schedule instead"),
     Reason.PROVENANCE_TOO_WEAK: (ROTA_EDITOR, "somebody else vouches for the shift: `watchkey confirm`"),
+    Reason.SOURCES_DISAGREE: (ROTA_EDITOR, "the second source does not have this turn: one of the two is wrong"),
+    Reason.SECOND_SOURCE_SILENT: (OPERATOR, "the second source was not read, or nobody there is linked to the holder"),
     Reason.ONLY_PERMANENT: (ROTA_EDITOR, "give the turn to a schedule, or let `opens.permanent` open something"),
 }
 """Whom to tell besides the holder, and what helps; for all other reasons the decision's own sentence says it."""
@@ -59,6 +65,12 @@ _TO_DO: Final = {
 @click.option("--days", type=click.IntRange(1, 90), default=14, show_default=True, help="How far to look.")
 @click.option("--resource", "resources", multiple=True, metavar="RESOURCE", help="Only this one; may be repeated.")
 @click.option("--privilege", "privileges", multiple=True, metavar="PRIVILEGE", help="Only this one; may be repeated.")
+@click.option(
+    "--groups",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    metavar="FILE",
+    help="Groups of the identity provider, besides those of the configuration: YAML or JSON, name -> subjects.",
+)
 @click.option("--all", "show_all", is_flag=True, help="Also the turns that will go well.")
 @click.option("--html", "as_html", is_flag=True, help="Print an HTML page instead of text.")
 @json_option
@@ -71,6 +83,7 @@ def readiness(  # noqa: PLR0913 -- one argument an option
     resources: tuple[str, ...],
     privileges: tuple[str, ...],
     *,
+    groups: Path | None,
     show_all: bool,
     as_html: bool,
     as_json: bool,
@@ -82,7 +95,7 @@ def readiness(  # noqa: PLR0913 -- one argument an option
     """
     if as_html and as_json:
         raise click.UsageError("--html and --json are two answers; give one")
-    report = asyncio.run(_report(globals_, timedelta(days=days), resources, privileges))
+    report = asyncio.run(_report(globals_, timedelta(days=days), resources, privileges, groups))
     if as_html:
         click.echo(report.html())
     else:
@@ -90,10 +103,14 @@ def readiness(  # noqa: PLR0913 -- one argument an option
     ctx.exit(report.exit_code)
 
 
-async def _report(globals_: Globals, span: timedelta, resources: Sequence[str], privileges: Sequence[str]) -> "Report":
+async def _report(
+    globals_: Globals, span: timedelta, resources: Sequence[str], privileges: Sequence[str], groups: Path | None
+) -> "Report":
+    claims = {} if groups is None else load_groups(groups)
     desk = await open_desk(load_settings(globals_.config), window=span)
     for name, why in desk.failures.items():
         click.echo(f"watchkey: source {name} could not be read: {why}", err=True)
+    desk.learn_groups(claims)
     wanted = [desk.resource(name) for name in resources] or desk.resources()
     for remark in dict.fromkeys(remark for one in wanted for remark in desk.remarks(one)):
         click.echo(f"watchkey: {printable(remark)}", err=True)
@@ -145,6 +162,8 @@ class Report:
         """A line for each resource, and a table of what is wrong (or of everything)."""
         lines = [f"From {self._say(self.now)} to {self._say(self.end)}:", ""]
         lines += [f"  {self._verdict(one)}" for one in self.resources]
+        if self.desk.baseline:
+            lines.append(f"  {faint('note: ' + printable(self.desk.baseline))}")
         rows = [
             (line.resource, self._say(line.starts_at), self._say(line.ends_at), line.who, line.what, line.tell)
             for line in self._lines()
@@ -184,6 +203,7 @@ class Report:
             "until": self.end,
             "has_hole": self.exit_code == EXIT_DENY,
             "sources_unread": dict(self.desk.failures),
+            "baseline": self.desk.baseline,
             "resources": [_readiness_json(one) for one in self.resources],
         }
 
@@ -200,7 +220,9 @@ class Report:
             for one in self.resources
         )
         title = f"Readiness from {self._say(self.now)} to {self._say(self.end)}"
-        return _PAGE.format(title=escape(title), verdicts=verdicts, rows=rows)
+        return _PAGE.format(
+            title=escape(title), verdicts=verdicts, rows=rows, note=escape(printable(self.desk.baseline))
+        )
 
     def _cells(self, line: Line) -> tuple[str, ...]:
         return line.resource, self._say(line.starts_at), self._say(line.ends_at), line.who, line.what, line.tell
@@ -213,7 +235,7 @@ def _lines_of(one: Readiness) -> Iterator[Line]:
     for gap in one.gaps:
         yield Line(
             resource=resource, starts_at=gap.starts_at, ends_at=gap.ends_at, who="nobody",
-            what=f"nobody would get {', '.join(gap.privileges)}", tell=_tell_of_gap(gap),
+            what=_words_of_gap(gap), tell=_tell_of_gap(gap),
         )  # fmt: skip
     for scope in one.unknown:
         yield Line(
@@ -229,7 +251,7 @@ def _turn_line(resource: str, checked: CheckedTurn) -> Line:
     if checked.problem is None:
         return Line(
             resource=resource, starts_at=turn.starts_at, ends_at=turn.shift.ends_at, who=f"{_name(turn)}{level}",
-            what=f"gets {', '.join(checked.opens)}{once}", tell="", is_well=True,
+            what=f"{_words_of_turn(checked)}{once}", tell="", is_well=True,
         )  # fmt: skip
     whom, help_ = _TO_DO.get(checked.problem, (OPERATOR, checked.sentence))
     return Line(
@@ -238,9 +260,27 @@ def _turn_line(resource: str, checked: CheckedTurn) -> Line:
     )  # fmt: skip
 
 
+def _words_of_turn(checked: CheckedTurn) -> str:
+    words = f"gets {', '.join(checked.opens)}"
+    if checked.denied:
+        words += f" (not {', '.join(f'{one}: {why}' for one, why in checked.denied.items())})"
+    return words
+
+
+def _words_of_gap(gap: Gap) -> str:
+    words = f"nobody would get {', '.join(gap.privileges)}"
+    why = dict.fromkeys(
+        f"{_name(one.turn)}: {one.denied[privilege]}"
+        for one in gap.during
+        for privilege in gap.privileges
+        if privilege in one.denied
+    )
+    return f"{words} ({'; '.join(why)})" if why else words
+
+
 def _tell_of_gap(gap: Gap) -> str:
-    around = dict.fromkeys(_address(turn) for turn in (*gap.before, *gap.after))
-    return "; ".join([*around, ROTA_EDITOR])
+    concerned = [*(one.turn for one in gap.during), *gap.before, *gap.after]
+    return "; ".join([*dict.fromkeys(_address(turn) for turn in concerned), ROTA_EDITOR])
 
 
 def _name(turn: Turn) -> str:
@@ -273,6 +313,10 @@ def _readiness_json(one: Readiness) -> Mapping[str, Any]:
                 "starts_at": gap.starts_at,
                 "ends_at": gap.ends_at,
                 "privileges": gap.privileges,
+                "why": [
+                    {"person": one.turn.shift.person, "name": _name(one.turn), "denied": one.denied}
+                    for one in gap.during
+                ],
                 "tell": _tell_of_gap(gap),
             }
             for gap in one.gaps
@@ -293,6 +337,7 @@ def _turn_json(resource: str, checked: CheckedTurn) -> Mapping[str, Any]:
         "ends_at": turn.shift.ends_at,
         "end_kind": turn.shift.end_kind,
         "opens": checked.opens,
+        "denied": checked.denied,
         "problem": checked.problem,
         "standby": checked.is_standby,
         "sentence": checked.sentence,
@@ -317,6 +362,7 @@ th, td {{ text-align: left; padding: .35rem .8rem; border-bottom: 1px solid #ddd
 <ul>
 {verdicts}
 </ul>
+<p>{note}</p>
 <table>
 <thead><tr><th>Resource</th><th>From</th><th>Until</th><th>Who</th><th>What</th><th>Tell</th></tr></thead>
 <tbody>

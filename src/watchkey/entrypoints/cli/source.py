@@ -158,9 +158,10 @@ def _missing(settings: Settings, seen: Seen) -> Iterator[str]:
     index, source_name = seen.index, seen.index.source
     linked = _linked(settings, source_name)
     for resource in settings.resources.values():
-        for scope in resource.scopes:
+        for i, scope in enumerate((*resource.scopes, *resource.second_scopes)):
             if scope.source == source_name and not index.knows(scope):
-                yield f"resource {resource.id} is opened by {scope}, which the source does not know"
+                part = "is opened by" if i < len(resource.scopes) else "needs the agreement of"
+                yield f"resource {resource.id} {part} {scope}, which the source does not know"
     for person, subject in linked.items():
         if index.person(PersonId(person)) is None:
             yield f"{subject} is linked to {person}, whom the source does not know"

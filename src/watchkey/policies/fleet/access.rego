@@ -98,7 +98,7 @@ reason := "unknown_resource" if {
 # Which of several reasons is named: the first in this order, or else plainly not.
 nearest_first := [
 	"incident_unvetted", "outside_blast_radius", "provenance_too_weak", "level_too_high", "level_unknown",
-	"escalation_unknown", "not_escalated", "only_permanent",
+	"escalation_unknown", "not_escalated", "only_permanent", "sources_disagree", "second_source_silent",
 	"roster_stale", "no_roster", "clock_doubtful", "scope_unknown",
 	"identity_ambiguous", "person_inactive", "person_unknown", "not_linked",
 	"not_responding", "not_on_call",

@@ -16,10 +16,21 @@ from watchkey.rules.checkpoint import parse_signing_key
 from watchkey.stores.sqlite.key_files import create_key, read_key
 from watchkey.stores.sqlite.reading import AuditReader, memory_of
 from watchkey.stores.sqlite.roster_memory import read_roster as kept_roster
+from watchkey.stores.sqlite.roster_memory import read_value as recalled
 from watchkey.stores.sqlite.store import SqliteStore
 from watchkey.stores.sqlite.writer import AuditStats
 
-__all__ = ["AuditReader", "AuditStats", "Config", "SqliteStore", "build", "create_key", "kept_roster", "read_key"]
+__all__ = [
+    "AuditReader",
+    "AuditStats",
+    "Config",
+    "SqliteStore",
+    "build",
+    "create_key",
+    "kept_roster",
+    "read_key",
+    "recalled",
+]
 
 _MIB: Final = 1024 * 1024
 
