@@ -4,7 +4,7 @@ Only `Unavailable`, `Refused` and `Malformed` (`watchkey.model.errors`) come out
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
@@ -14,7 +14,7 @@ from watchkey.model.ids import SourceName
 from watchkey.model.lease import Ending, Holding, Lease, LeaseId, Residue
 from watchkey.model.oncall import Roster
 from watchkey.rules.roster import RosterIndex
-from watchkey.wire.scram import ScramKeys
+from watchkey.wire.scram import ScramKeys, ScramPassword
 
 
 class Clock(Protocol):
@@ -137,8 +137,12 @@ class Account:
     """The account that a lease has on its target, and how to log in as it. It can do what the lease says, no more."""
 
     name: str
-    keys: ScramKeys
+    keys: ScramKeys | ScramPassword
     endpoint: Endpoint
+    is_shared: bool = False
+    """Others have it too: then it may be able to do more than the lease says, and it does not end with it."""
+    settings: Mapping[str, str] = field(default_factory=dict)
+    """Settings to begin a session with, where they do not stand with the account."""
 
 
 class Target(Protocol):
@@ -153,6 +157,13 @@ class Target(Protocol):
 
     async def extend(self, lease: Lease) -> None:
         """Let the account carry the lease's present end."""
+        ...
+
+    async def entered(self, lease: LeaseId, process_id: int) -> None:
+        """A session of the lease runs in that process of the server; told of accounts that are shared.
+
+        Refused when it does not, or when the lease is over; then the session is ended.
+        """
         ...
 
     async def shut(self, leases: Sequence[LeaseId]) -> int:

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from datetime import datetime
 
-from watchkey.model.errors import PortError
+from watchkey.model.errors import PortError, Refused
 from watchkey.model.lease import Ending, Holding, Lease, LeaseId, Residue, ResidueKind
 from watchkey.ports import Account, Clock, Endpoint
 from watchkey.wire.scram import ScramKeys
@@ -33,6 +33,12 @@ class MemoryTarget:
     async def extend(self, lease: Lease) -> None:
         await self._called("extend")
         self.leases[lease.id] = lease
+
+    async def entered(self, lease: LeaseId, process_id: int) -> None:
+        del process_id
+        await self._called("entered")
+        if lease not in self.leases:
+            raise Refused("the lease is over")
 
     async def shut(self, leases: Sequence[LeaseId]) -> int:
         await self._called("shut")

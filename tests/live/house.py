@@ -24,7 +24,7 @@ from watchkey.model.ids import CallerId, PrivilegeName, ResourceId, SubjectId
 from watchkey.model.secret import Secret
 from watchkey.rules.bound_values import Parameters
 from watchkey.simulator.postgres_server import PostgresServer
-from watchkey.targets.postgres import Config, PostgresTarget
+from watchkey.targets.postgres import Config, PostgresTarget, build
 
 T = TypeVar("T")
 ORDERS = ResourceId("orders-db")
@@ -142,9 +142,10 @@ class LiveHouse:
         self.call(poke())
 
     async def _start(self) -> None:
-        self.target = PostgresTarget(
-            target_config(self._server, **dict(self._target_changes)), resource=ORDERS, clock=self.clock
-        )
+        config = target_config(self._server, **dict(self._target_changes))
+        built = build(config, name=ORDERS, clock=self.clock)
+        assert isinstance(built, PostgresTarget)
+        self.target = built
         count = itertools.count()
         self.guard = GuardSessions(
             deciding=Deciding(decide=self.watch.decide, foresee=self.watch.foresee, caller=CALLER),

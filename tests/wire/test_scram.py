@@ -6,7 +6,8 @@ import hmac
 
 import pytest
 
-from watchkey.wire.scram import SCRAM, SCRAM_PLUS, ScramClient, ScramError, ScramKeys
+from watchkey.model.secret import Secret
+from watchkey.wire.scram import SCRAM, SCRAM_PLUS, ScramClient, ScramError, ScramKeys, ScramPassword
 
 KEYS = ScramKeys.derive(salted_password=bytes(range(32)), salt=b"saltsaltsaltsalt")
 
@@ -55,6 +56,36 @@ def test_a_login_goes_through_with_the_strongest_mechanism(
     first = client.first()
     assert first.startswith(header)
     client.check(server.final(client.final(server.first(first))))
+
+
+def test_a_password_is_derived_as_the_server_says() -> None:
+    # the example of RFC 7677, section 3
+    client = ScramClient(
+        keys=ScramPassword(password=Secret("pencil")), nonce="rOprNGfwEbeRWgbNEkqO", offered=frozenset({SCRAM})
+    )
+    client.first()
+    client._first_bare = "n=user,r=rOprNGfwEbeRWgbNEkqO"
+    first = b"r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096"
+    assert client.final(first).endswith(b"p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=")
+    client.check(b"v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=")
+    with pytest.raises(ScramError, match="did not prove"):
+        client.check(b"v=" + base64.b64encode(bytes(32)))
+
+
+@pytest.mark.parametrize(
+    ("password", "challenge", "words"),
+    [
+        ("pencil", "s=W22ZaJ0SNY7soEsUEjb6gQ==,i=1", "rounds"),
+        ("pencil", "s=W22ZaJ0SNY7soEsUEjb6gQ==,i=999999999", "rounds"),
+        ("pencil", "s=W22ZaJ0SNY7soEsUEjb6gQ==", "rounds"), ("pencil", "s=!,i=4096", "salt"),
+        ("Bleistift\u00e4", "s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096", "ASCII"),
+    ],
+)  # fmt: skip
+def test_a_derivation_that_is_too_weak_or_too_dear_is_refused(password: str, challenge: str, words: str) -> None:
+    client = ScramClient(keys=ScramPassword(password=Secret(password)), nonce="N", offered=frozenset({SCRAM}))
+    client.first()
+    with pytest.raises(ScramError, match=words):
+        client.final(f"r=N1,{challenge}".encode())
 
 
 def test_without_scram_there_is_no_login() -> None:

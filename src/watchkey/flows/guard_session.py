@@ -15,7 +15,7 @@ from typing import Final, Protocol
 
 from watchkey.model.access import AccessRequest, Allow, Caller, Decision, Deny, Reason, Subject
 from watchkey.model.audit import Noted
-from watchkey.model.errors import PortError
+from watchkey.model.errors import PortError, Refused
 from watchkey.model.ids import PrivilegeName, ResourceId, SubjectId
 from watchkey.model.lease import LEASE_MOVES, Ending, Lease, LeaseId, LeaseState, Residue
 from watchkey.ports import Account, AuditLog, Clock, RosterStore, Target
@@ -208,6 +208,13 @@ class GuardSessions:
             self._by_key[key] = held.lease.id
             return Admitted(lease=held.lease, account=held.account)
 
+    async def entered(self, lease: LeaseId, process_id: int) -> None:
+        """A session runs in that process of the server. Raises port errors; then the session must end."""
+        held = self._held.get(lease)
+        if held is None:
+            raise Refused("the lease is over")
+        await held.target.entered(lease, process_id)
+
     def left(self, lease: LeaseId) -> None:
         """One session of the lease is over."""
         held = self._held.get(lease)
@@ -346,7 +353,7 @@ class GuardSessions:
                 renew_at=self._renew_at(lease, now),
                 notices=self._notices(lease, now),
             )
-            await self._note("lease.opened", lease, account=account.name)
+            await self._note("lease.opened", lease, account=account.name, **_shared(account))
         except BaseException:
             self._spawn(self._take_back_unheld(target, lease))
             raise
@@ -599,6 +606,11 @@ class _NoDoor:
 
     def warn(self, lease: LeaseId, sentence: str) -> None:
         """Nobody is in."""
+
+
+def _shared(account: Account) -> Mapping[str, object]:
+    """The evidence must not name an account as if it were one person's."""
+    return {"shared_account": True} if account.is_shared else {}
 
 
 def _words(item: Residue) -> str:

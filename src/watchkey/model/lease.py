@@ -102,6 +102,7 @@ class ResidueKind(StrEnum):
     SUBSCRIPTION = "subscription"
     CRON_JOB = "cron_job"
     PREPARED_TRANSACTION = "prepared_transaction"
+    ROLE_SETTING = "role_setting"
     GRANT = "grant"
 
 

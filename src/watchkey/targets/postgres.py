@@ -9,9 +9,11 @@ import json
 import re
 import secrets
 import ssl
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from enum import StrEnum
 from typing import Any, Final
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -23,7 +25,7 @@ from watchkey.model.ids import PrivilegeName, ResourceId, SubjectId
 from watchkey.model.lease import Ending, Holding, Lease, LeaseId, Residue, ResidueKind
 from watchkey.model.secret import Secret
 from watchkey.ports import Account, Clock, Endpoint, Target
-from watchkey.wire.scram import ScramKeys
+from watchkey.wire.scram import ScramKeys, ScramPassword
 
 _ACCOUNT: Final = re.compile(r"wk_[a-z0-9_]{1,40}_[0-9a-f]{16}")
 _LEASE: Final = re.compile(r"[0-9a-f]{16}")
@@ -32,15 +34,33 @@ _LOOKS_MAX: Final = 50
 """How often `revoke` looks whether the sessions are gone, 20 ms apart at first, before it says that some are left."""
 
 
+class Mode(StrEnum):
+    """As whom sessions log in."""
+
+    OWN_ROLE = "own_role"
+    SHARED_ACCOUNT = "shared_account"
+    """An account that is there already, the same for everybody; `rules/shared_account` says what that costs."""
+
+
+class SharedLogin(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An account that is there already."""
+
+    name: str
+    password: Secret
+
+
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One database that leases open. The management account needs what `docs/how-to/postgres-gateway.md` grants it."""
 
     host: str
     database: str
-    groups: dict[str, list[str]]
-    """Which group roles a privilege means: `{read: [orders_read], write: [orders_read, orders_write]}`."""
     manager: str
     manager_password: Secret
+    mode: Mode = Mode.OWN_ROLE
+    groups: dict[str, list[str]] = {}
+    """Which group roles a privilege means: `{read: [orders_read], write: [orders_read, orders_write]}`."""
+    accounts: dict[str, SharedLogin] = {}
+    """With `mode: shared_account`, which account a privilege means; a lease gets that of its last privilege."""
     port: int = 5432
     tls: bool = True
     """False only for a Unix socket or loopback."""
@@ -80,13 +100,17 @@ def config_of(url: str, password: Secret) -> Config:
             "the database is named as postgresql://MANAGER@HOST:PORT/DATABASE, optionally ?tls=off&ca_file=PATH"
         )
     return Config(
-        host=host, port=port, database=database, manager=unquote(user), manager_password=password, groups={},
+        host=host, port=port, database=database, manager=unquote(user), manager_password=password,
         tls=tls == "on", ca_file=ca_file,
     )  # fmt: skip
 
 
 def build(config: Config, *, name: str, clock: Clock) -> Target:
-    """Make the target of this resource; connects when first used."""
+    """Make the target of this resource; connects when first used. Refused for a section that contradicts itself."""
+    if (config.mode is Mode.SHARED_ACCOUNT) != bool(config.accounts) or (config.accounts and config.groups):
+        raise Refused(f"{name}: `accounts` go with `mode: shared_account`, and `groups` without it")
+    if config.mode is Mode.SHARED_ACCOUNT:
+        return SharedAccountTarget(config, resource=ResourceId(name), clock=clock)
     return PostgresTarget(config, resource=ResourceId(name), clock=clock)
 
 
@@ -113,15 +137,7 @@ class PostgresTarget:
         name = account_name(lease)
         groups = self._groups(lease.privileges)
         keys = ScramKeys.derive(salted_password=secrets.token_bytes(32), salt=secrets.token_bytes(16))
-        left = max(1.0, (lease.ends_at - self._clock.now()).total_seconds())
-        settings = {
-            # without it a statement whose client died goes on to its end and commits
-            "client_connection_check_interval": "1s",
-            "idle_in_transaction_session_timeout": _millis(min(left, self._config.idle_in_transaction_max)),
-            "idle_session_timeout": _millis(left),
-            "statement_timeout": _millis(min(left, self._config.statement_max)),
-            "application_name": f"watchkey {lease.id}",
-        }
+        settings = self._settings(lease)
         async with self._manager() as db:
             await self._refuse_unsafe(db, groups)
             before = await _residue_of_others(db, self._config.database)
@@ -138,6 +154,21 @@ class PostgresTarget:
                     await _run(db, _SET, name, setting, value)
         self._before.setdefault(lease.id, before)
         return Account(name=name, keys=keys, endpoint=self.endpoint)
+
+    def _settings(self, lease: Lease) -> dict[str, str]:
+        """What a session of the lease begins with. It may change all of them; the gateway's timer is what counts."""
+        left = max(1.0, (lease.ends_at - self._clock.now()).total_seconds())
+        return {
+            # without it a statement whose client died goes on to its end and commits
+            "client_connection_check_interval": "1s",
+            "idle_in_transaction_session_timeout": _millis(min(left, self._config.idle_in_transaction_max)),
+            "idle_session_timeout": _millis(left),
+            "statement_timeout": _millis(min(left, self._config.statement_max)),
+            "application_name": f"watchkey {lease.id}",
+        }
+
+    async def entered(self, lease: LeaseId, process_id: int) -> None:
+        """See `ports.Target.entered`. The account tells whose session it is."""
 
     async def extend(self, lease: Lease) -> None:
         """See `ports.Target.extend`."""
@@ -383,6 +414,119 @@ def _holding(row: Mapping[str, Any]) -> Holding | None:
     )
 
 
+@dataclass(slots=True, kw_only=True)
+class _SharedLease:
+    account: str
+    sessions: set[tuple[int, datetime]] = field(default_factory=set)
+    """Server processes, each with its start: the number alone may be another's by the time of the end."""
+    before: frozenset[Residue]
+
+
+class SharedAccountTarget(PostgresTarget):
+    """Sessions log in as an account that others have too. The database knows nothing of the lease.
+
+    What ends a session is the process number that the gateway was told at its login; the account, and whatever was done
+    in its name, stays. Nothing can be reaped: when the gateway is gone, its connections are gone and nothing else.
+    """
+
+    def __init__(self, config: Config, *, resource: ResourceId, clock: Clock) -> None:
+        super().__init__(config, resource=resource, clock=clock)
+        self._leases: dict[LeaseId, _SharedLease] = {}
+
+    async def grant(self, lease: Lease) -> Account:
+        """See `ports.Target.grant`. Refused for an account that leads out of its bounds."""
+        login = self._config.accounts.get(lease.privileges[-1])
+        if login is None:
+            raise Refused(
+                f"{self._resource}: no account is configured for {lease.privileges[-1]}; add it to `accounts`"
+            )
+        async with self._manager() as db:
+            await self._refuse_unsafe(db, [login.name])
+            if lease.id not in self._leases:
+                self._leases[lease.id] = _SharedLease(account=login.name, before=await self._seen(db, login.name))
+        return Account(
+            name=login.name,
+            keys=ScramPassword(password=login.password),
+            endpoint=self.endpoint,
+            is_shared=True,
+            settings=self._settings(lease),
+        )
+
+    async def entered(self, lease: LeaseId, process_id: int) -> None:
+        """See `ports.Target.entered`."""
+        async with self._manager() as db:
+            known = self._leases.get(lease)
+            row = await db.fetchrow(_BACKEND, process_id)
+            if row is None or (known is not None and row["usename"] != known.account):
+                raise Refused(f"{self._resource}: process {process_id} is no session of this lease")
+            if known is None:
+                await db.fetchval(_END_PROCESSES, [process_id], [row["backend_start"]])
+                raise Refused(f"{self._resource}: the lease is over")
+            known.sessions.add((process_id, row["backend_start"]))
+
+    async def extend(self, lease: Lease) -> None:
+        """See `ports.Target.extend`. There is nothing that carries the end."""
+
+    async def shut(self, leases: Sequence[LeaseId]) -> int:
+        """See `ports.Target.shut`. People can still log in if they know the password; that is what sharing means."""
+        known = [self._leases[lease] for lease in leases if lease in self._leases]
+        async with self._manager() as db:
+            return await _end_processes(db, {session for lease in known for session in lease.sessions})
+
+    async def revoke(self, lease: LeaseId) -> Ending:
+        """See `ports.Target.revoke`. `is_gone` says that the lease's sessions are; the account stays."""
+        known = self._leases.get(lease)
+        if known is None:
+            return Ending(account="", is_gone=True, sessions_left=0)
+        async with self._manager() as db:
+            left = await _end_processes(db, known.sessions)
+            for look in range(_LOOKS_MAX):
+                if not left:
+                    break
+                await self._clock.sleep(min(0.25, 0.02 * (look + 1)))
+                left = await _end_processes(db, known.sessions)
+            residue = tuple(sorted(await self._seen(db, known.account) - known.before))
+        if left:
+            why = "sessions do not end"
+            return Ending(account=known.account, is_gone=False, sessions_left=left, residue=residue, blocked_by=why)
+        self._leases.pop(lease, None)
+        return Ending(account=known.account, is_gone=True, sessions_left=0, residue=residue)
+
+    async def residue(self, lease: LeaseId) -> tuple[Residue, ...]:
+        """See `ports.Target.residue`. What others did in the account's name meanwhile is among it."""
+        known = self._leases.get(lease)
+        if known is None:
+            return ()
+        async with self._manager() as db:
+            return tuple(sorted(await self._seen(db, known.account) - known.before))
+
+    async def observe(self) -> tuple[Holding, ...]:
+        """See `ports.Target.observe`. No account carries our mark."""
+        return ()
+
+    async def reap(self) -> tuple[Ending, ...]:
+        """See `ports.Target.reap`. There is nothing to go by."""
+        return ()
+
+    async def _seen(self, db: asyncpg.Connection, account: str) -> frozenset[Residue]:
+        """What is there in anybody's name, what the account owns, and what its next session would begin with."""
+        owned = await self._owned_everywhere(db, account)
+        settings = {
+            Residue(
+                kind=ResidueKind.ROLE_SETTING, database=row["datname"] or "all", name=f"{account}: {row['setting']}",
+                is_owned=False,
+            )
+            for row in await db.fetch(_ROLE_SETTINGS, account)
+        }  # fmt: skip
+        return await _residue_of_others(db, self._config.database) | owned | settings
+
+
+async def _end_processes(db: asyncpg.Connection, sessions: Collection[tuple[int, datetime]]) -> int:
+    """Cancel and terminate; returns how many were still there."""
+    ended: int = await db.fetchval(_END_PROCESSES, [pid for pid, _ in sessions], [start for _, start in sessions])
+    return ended
+
+
 class _port_errors:  # noqa: N801  reads as a clause at its place of use
     """Turn what the driver raises into the errors of the port."""
 
@@ -517,6 +661,19 @@ _END_SESSIONS: Final = """
 SELECT count(*) FROM (
   SELECT pg_catalog.pg_cancel_backend(pid), pg_catalog.pg_terminate_backend(pid)
   FROM pg_catalog.pg_stat_activity WHERE usename = ANY($1::text[])) AS ended
+"""
+_BACKEND: Final = "SELECT usename, backend_start FROM pg_catalog.pg_stat_activity WHERE pid = $1"
+_END_PROCESSES: Final = """
+SELECT count(*) FROM (
+  SELECT pg_catalog.pg_cancel_backend(a.pid), pg_catalog.pg_terminate_backend(a.pid)
+  FROM pg_catalog.pg_stat_activity a
+  JOIN ROWS FROM (pg_catalog.unnest($1::int[]), pg_catalog.unnest($2::timestamptz[])) AS ours (pid, started)
+    ON a.pid = ours.pid AND a.backend_start = ours.started) AS ended
+"""
+_ROLE_SETTINGS: Final = """
+SELECT d.datname, pg_catalog.unnest(s.setconfig) AS setting
+FROM pg_catalog.pg_db_role_setting s JOIN pg_catalog.pg_roles r ON r.oid = s.setrole
+LEFT JOIN pg_catalog.pg_database d ON d.oid = s.setdatabase WHERE r.rolname = $1
 """
 _COUNT_SESSIONS: Final = "SELECT count(*) FROM pg_catalog.pg_stat_activity WHERE usename = $1"
 _MEMBER_OF: Final = """

@@ -1,11 +1,12 @@
 """The vocabulary of a gateway session: events in the past tense, commands in the imperative."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from watchkey.model.ids import SubjectId
 from watchkey.model.lease import Lease
 from watchkey.model.secret import Secret
-from watchkey.wire.scram import ScramKeys
+from watchkey.wire.scram import ScramKeys, ScramPassword
 
 # --- Events: what happened ---------------------------------------------------------------------------------------
 
@@ -72,12 +73,14 @@ class UpstreamOpen:
     account: str
     database: str
     """The server's own name of it; the client may have used another."""
-    keys: ScramKeys
+    keys: ScramKeys | ScramPassword
     nonce: str
     binding: bytes | None
     process_id: int
     """The number that this client gets to ask for cancels with, and `cancel_key`; both random, both ours."""
     cancel_key: bytes
+    settings: Mapping[str, str] = field(default_factory=dict)
+    """What the session begins with, before anything that the client asked for."""
 
 
 @dataclass(frozen=True, slots=True)

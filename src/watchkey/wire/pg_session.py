@@ -42,7 +42,7 @@ from watchkey.wire.pg_events import (
     UpstreamOpen,
 )
 from watchkey.wire.pg_messages import ProtocolViolation
-from watchkey.wire.pg_startup import Wish, read_wish
+from watchkey.wire.pg_startup import Wish, read_wish, write_options
 from watchkey.wire.pg_statements import StatementLedger, StatementRecord
 from watchkey.wire.scram import ScramClient, ScramError
 
@@ -292,6 +292,9 @@ class Session:
         self._upstream = event
         self._reader = pg.MessageReader()
         parameters = {"user": event.account, "database": event.database, **wish.passed_on}
+        options = " ".join((*write_options(event.settings), *filter(None, [wish.passed_on.get("options")])))
+        if options:
+            parameters["options"] = options
         return (SendToServer(pg.startup_message(parameters)),)
 
     def _on_server_greets(self, event: ServerBytes) -> Commands:

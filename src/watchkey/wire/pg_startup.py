@@ -45,12 +45,17 @@ def read_wish(parameters: Mapping[str, str]) -> Wish:
             wanted = options.pop(PRIVILEGES_OPTION, None)
             privileges = None if wanted is None else tuple(word.strip() for word in wanted.split(",") if word.strip())
             if options:
-                passed_on["options"] = " ".join(f"-c {key}={_escape(text)}" for key, text in options.items())
+                passed_on["options"] = " ".join(write_options(options))
         elif name == "replication" and value in {"false", "off", "no", "0"}:
             continue
         else:
             raise ProtocolViolation(f'startup parameter "{name}" is not let through')
     return Wish(user, parameters.get("database") or user, passed_on, privileges)
+
+
+def write_options(settings: Mapping[str, str]) -> list[str]:
+    """Settings as words of `options`."""
+    return [f"-c {name}={_escape(value)}" for name, value in settings.items()]
 
 
 def read_options(text: str) -> dict[str, str]:

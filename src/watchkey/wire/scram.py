@@ -1,7 +1,7 @@
 """SCRAM-SHA-256 as a client (RFC 5802, RFC 7677, channel binding RFC 5929), without sockets and without dice.
 
-The keys are made from random bytes instead of a password: nobody, ourselves included, knows a password that opens the
-account, and the expensive derivation is never run.
+Where the account is ours, its keys are made from random bytes instead of a password: nobody, ourselves included, knows
+a password that opens it, and the expensive derivation is never run.
 """
 
 import hashlib
@@ -11,9 +11,13 @@ from binascii import Error as Base64Error
 from dataclasses import dataclass, field
 from typing import Final
 
+from watchkey.model.secret import Secret
+
 SCRAM: Final = "SCRAM-SHA-256"
 SCRAM_PLUS: Final = "SCRAM-SHA-256-PLUS"
 _ITERATIONS: Final = 4096
+_ITERATIONS_MAX: Final = 100_000
+"""A server may ask for more rounds of a password that is not of our making; each 10,000 hold the gateway for 5 ms."""
 
 
 class ScramError(Exception):
@@ -46,17 +50,41 @@ class ScramKeys:
         return f"{SCRAM}${_ITERATIONS}:{_text(self.salt)}${_text(stored)}:{_text(self.server_key)}"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScramPassword:
+    """The password of an account that is not of our making; the server says with which salt its keys are derived."""
+
+    password: Secret
+
+    def keys(self, salt: str, iterations: str) -> ScramKeys:
+        """The keys by RFC 5802, section 3. Raises ScramError for a derivation that is too weak or too dear."""
+        text = self.password.reveal()
+        if not text.isascii() or not text.isprintable():
+            raise ScramError("the account's password has characters that would need SASLprep: use printable ASCII")
+        if not iterations.isdecimal() or not _ITERATIONS <= int(iterations) <= _ITERATIONS_MAX:
+            raise ScramError(
+                f"the server wants {iterations[:20]} rounds of SCRAM, not {_ITERATIONS} to {_ITERATIONS_MAX}"
+            )
+        try:
+            raw = b64decode(salt, validate=True)
+        except Base64Error as error:
+            raise ScramError("the server's salt makes no sense") from error
+        salted = hashlib.pbkdf2_hmac("sha256", text.encode(), raw, int(iterations))
+        return ScramKeys(client_key=_hmac(salted, b"Client Key"), server_key=_hmac(salted, b"Server Key"), salt=raw)
+
+
 @dataclass(slots=True, kw_only=True)
 class ScramClient:
     """One login. `binding` is the hash of the server's certificate when the connection is TLS, else None."""
 
-    keys: ScramKeys
+    keys: ScramKeys | ScramPassword
     nonce: str
     """At least 18 random bytes as printable text without commas."""
     offered: frozenset[str]
     binding: bytes | None = None
     _first_bare: str = field(default="", init=False)
     _auth_message: bytes = field(default=b"", init=False)
+    _used: ScramKeys | None = field(default=None, init=False)
 
     @property
     def mechanism(self) -> str:
@@ -78,15 +106,14 @@ class ScramClient:
         nonce, salt = fields.get("r", ""), fields.get("s", "")
         if not nonce.startswith(self.nonce) or len(nonce) == len(self.nonce):
             raise ScramError("the server's nonce does not continue ours")
-        if salt != _text(self.keys.salt) or fields.get("i") != str(_ITERATIONS):
-            raise ScramError("the server knows another password for this account")
+        keys = self._keys(salt, fields.get("i", ""))
         header = self._gs2_header().encode()
         bound = header + (self.binding or b"") if self.mechanism == SCRAM_PLUS else header
         without_proof = f"c={_text(bound)},r={nonce}"
         self._auth_message = f"{self._first_bare},{server_first.decode()},{without_proof}".encode()
-        stored_key = hashlib.sha256(self.keys.client_key).digest()
+        stored_key = hashlib.sha256(keys.client_key).digest()
         signature = _hmac(stored_key, self._auth_message)
-        proof = bytes(a ^ b for a, b in zip(self.keys.client_key, signature, strict=True))
+        proof = bytes(a ^ b for a, b in zip(keys.client_key, signature, strict=True))
         return f"{without_proof},p={_text(proof)}".encode()
 
     def check(self, server_final: bytes) -> None:
@@ -96,10 +123,18 @@ class ScramClient:
             signature = b64decode(claimed, validate=True)
         except Base64Error:
             signature = b""
-        if not self._auth_message or not hmac.compare_digest(
-            signature, _hmac(self.keys.server_key, self._auth_message)
-        ):
+        keys = self._used
+        if keys is None or not hmac.compare_digest(signature, _hmac(keys.server_key, self._auth_message)):
             raise ScramError("the server did not prove that it knows the account")
+
+    def _keys(self, salt: str, iterations: str) -> ScramKeys:
+        if isinstance(self.keys, ScramPassword):
+            self._used = self.keys.keys(salt, iterations)
+        elif salt != _text(self.keys.salt) or iterations != str(_ITERATIONS):
+            raise ScramError("the server knows another password for this account")
+        else:
+            self._used = self.keys
+        return self._used
 
     def _gs2_header(self) -> str:
         if self.mechanism == SCRAM_PLUS:

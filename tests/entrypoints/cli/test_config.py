@@ -58,6 +58,14 @@ def test_problems_for_programs(directory: Path) -> None:
     assert problem["path"] == "resources.orders-db.opened_by[0].servce"
 
 
+def test_what_a_shared_account_costs_is_said_and_is_no_mistake(directory: Path) -> None:
+    change(directory, "    needs: either", "    target: {mode: shared_account}\n    needs: either")
+    result = run(directory, "check", "--offline")
+    assert result.exit_code == 0
+    assert "risk: orders-db has a shared account: an end cuts connections and nothing else" in result.output
+    assert len(json.loads(run(directory, "check", "--offline", "--json").output)["risks"]) == 6
+
+
 def test_an_unknown_pager_is_found_in_the_source(directory: Path) -> None:
     change(directory, "service: orders}", "service: ordrs}")
     change(directory, "bob: {local: bob}", "bob: {local: robert}")

@@ -18,6 +18,11 @@ def test_one_line_says_who_what_until_when_and_why() -> None:
     assert "\x1b" not in text
 
 
+def test_a_shared_account_comes_with_its_risks() -> None:
+    assert "shared account" not in _words({"sessions": [SESSION], "endings": []})
+    assert f"{SESSION['resource']} has a shared account" in _words({"sessions": [{**SESSION, "is_shared": True}]})
+
+
 def test_nobody_and_what_is_stuck() -> None:
     ending = {"lease": "l1", "subject": "bob", "resource": "orders-db", "state": "stuck", "blocked_by": "1 object(s)"}
     text = _words({"sessions": [], "endings": [ending]})

@@ -22,6 +22,7 @@ from watchkey.entrypoints.cli.output import (
     printable,
     to_json,
 )
+from watchkey.rules.shared_account import warnings_of
 from watchkey.settings import ConfigError, Settings, find, load_settings
 from watchkey.settings.against import check_against, check_files
 from watchkey.settings.schema import configuration_schema
@@ -68,6 +69,7 @@ def check(ctx: click.Context, globals_: Globals, *, offline: bool, as_json: bool
         "ok": not problems and not unread,
         "problems": [_problem_json(problem) for problem in problems],
         "unread_sources": unread,
+        "risks": _risks(settings),
     }
     emit(answer, as_json=as_json, text=lambda: _words(file, settings, problems, unread))
     ctx.exit(EXIT_DENY if problems else EXIT_UNKNOWN if unread else EXIT_OK)
@@ -92,8 +94,14 @@ def _problem_json(problem: ConfigError) -> Mapping[str, Any]:
     }
 
 
+def _risks(settings: Settings | None) -> Sequence[str]:
+    """What is allowed, and worth a second thought; it does not change the exit code."""
+    return () if settings is None else warnings_of({name: one.target for name, one in settings.resources.items()})
+
+
 def _words(file: Path, settings: Settings | None, problems: Sequence[ConfigError], unread: Mapping[str, str]) -> str:
     lines = [printable(str(problem)) for problem in problems]
+    lines += [f"{bad('risk')}: {printable(risk)}" for risk in _risks(settings)]
     lines += [
         f"{bad('cannot tell')}: source {name} could not be read: {printable(why)}" for name, why in unread.items()
     ]

@@ -20,6 +20,7 @@ from watchkey.entrypoints.http.running import Beside, run
 from watchkey.entrypoints.http.running import serve as serve_http
 from watchkey.entrypoints.http.server import Listener, Tls
 from watchkey.model.errors import Malformed, Refused
+from watchkey.rules.shared_account import warnings_of
 from watchkey.settings import Settings, find, load_settings
 
 
@@ -79,6 +80,8 @@ async def _serve(settings: Settings, listener: Listener, limits: Limits) -> None
     @contextlib.asynccontextmanager
     async def both() -> AsyncIterator[None]:
         async with service, gateways:
+            for risk in warnings_of({name: resource.target for name, resource in settings.resources.items()}):
+                _say(f"risk: {risk}")
             for address in gateways.addresses:
                 _say(f"gateway on {address}")
             yield

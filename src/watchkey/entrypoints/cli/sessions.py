@@ -8,6 +8,7 @@ import click
 
 from watchkey.entrypoints.cli.login import SERVER, ask
 from watchkey.entrypoints.cli.output import emit, examples, json_option, table
+from watchkey.rules.shared_account import warnings_of
 
 
 @examples(
@@ -47,6 +48,9 @@ def _words(answer: Mapping[str, Any]) -> str:
     ]  # fmt: skip
     headers = ("SESSION", "SUBJECT", "RESOURCE", "UNTIL (UTC)", "CLIENT", "PROGRAM", "TX", "RUNNING", "FACT")
     text = table(headers, rows, empty="nobody is in")
+    if any(one.get("is_shared") for one in answer.get("sessions", [])):
+        shared = sorted({one["resource"] for one in answer["sessions"] if one.get("is_shared")})
+        text += "\n\n" + "\n".join(warnings_of({name: {"mode": "shared_account"} for name in shared}))
     endings = [
         (one["lease"], one["subject"], one["resource"], one["state"], one["blocked_by"])
         for one in answer.get("endings", [])

@@ -328,6 +328,7 @@ class Connection:
                 binding=binding,
                 process_id=self.cancel_id,
                 cancel_key=self.cancel_key,
+                settings=account.settings,
             )
         )
 

@@ -91,6 +91,8 @@ class SessionView:
     resource: str
     lease: str
     account: str
+    is_shared: bool
+    """The account is not the person's own."""
     client: str
     application: str
     fact: str
@@ -264,7 +266,8 @@ class Gateway:
         self._by_lease.setdefault(lease.id, set()).add(connection)
         if database.trace is not Trace.OFF:
             try:
-                await self._note(connection, "session.opened", application=connection.application)
+                shared = {"account": answer.account.name, "shared_account": True} if answer.account.is_shared else {}
+                await self._note(connection, "session.opened", application=connection.application, **shared)
             except PortError as error:
                 return TurnedAway(
                     sentence=f"nothing can be recorded: {error}", reason="audit_unavailable", is_fault=True
@@ -274,6 +277,16 @@ class Gateway:
     def entered(self, connection: Connection) -> None:
         """See `connection.House`."""
         log.info("session.entered", extra={"session": connection.id})
+        if connection.running is not None and connection.running.account.is_shared:
+            self._spawn(self._attach(connection, connection.running))
+
+    async def _attach(self, connection: Connection, running: Running) -> None:
+        """Have the target know which of the account's sessions is ours; one that it cannot end must not go on."""
+        try:
+            await self._guard.entered(running.lease, running.server_process_id)
+        except PortError as error:
+            log.error("session.not_attached", extra={"session": connection.id, "error": str(error)})  # noqa: TRY400  the text says it all
+            connection.end("the gateway cannot watch over this session; connect again in a moment")
 
     def new_cancel_key(self, connection: Connection) -> tuple[int, bytes]:
         """See `connection.House`."""
@@ -444,6 +457,7 @@ def _view(connection: Connection, running: Running, ends_at: datetime) -> Sessio
         resource=running.who.resource,
         lease=running.lease,
         account=running.account.name,
+        is_shared=running.account.is_shared,
         client=connection.peer,
         application=connection.application,
         fact=running.who.fact,
