@@ -4,7 +4,8 @@ import ipaddress
 import json
 import logging
 import ssl
-from collections.abc import Coroutine
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,8 +21,20 @@ from hypothesis import strategies as st
 from tests.certificates import certificates
 from tests.fakes.clock import START
 from tests.fakes.hasty_clock import HastyClock
-from tests.fakes.scripted_http import HANG, answer, scripted
-from watchkey.http_client import Answer, HttpClient, Limits, LinkedPage, OffsetPage, OffsetPaging, Operation, TooSlow
+from tests.fakes.scripted_http import HANG, answer, scripted, scripted_aside
+from watchkey.http_client import (
+    Answer,
+    HttpClient,
+    Limits,
+    LinkedPage,
+    OffsetPage,
+    OffsetPaging,
+    Operation,
+    PostClient,
+    PostLimits,
+    Tls,
+    TooSlow,
+)
 from watchkey.model.errors import Malformed, PortError, Refused, Unavailable
 from watchkey.model.secret import Secret
 
@@ -622,31 +635,201 @@ def test_a_second_exchange_has_what_the_first_left_of_the_time() -> None:
     run(ask())
 
 
-def test_connections_that_are_not_kept_are_closed_with_their_answer() -> None:
+# --- one URL, many times a second ----------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def posting(url: str, path: str = "/x", **options: Any) -> AsyncIterator[PostClient]:
+    client = PostClient(url, path, **options)
+    try:
+        yield client
+    finally:
+        await client.close()
+
+
+def test_a_question_is_one_request_and_connections_are_kept() -> None:
     async def ask() -> None:
-        async with scripted([answer()]) as server:
-            async with Rig(server.url, HastyClock(), Limits(kept_connections=0)) as operation:
+        headers = {"Authorization": Secret(f"Bearer {CANARY}")}
+        async with scripted([answer(body=b'{"a":1}')]) as server:
+            options: dict[str, Any] = {"params": [("q", "a b")], "headers": headers}
+            async with posting(server.url + "/base/", "/x/y", **options) as client:
                 for _ in range(3):
-                    await operation.get("/x")
-            assert server.connections == 3
+                    found = await client.ask(b'{"b":2}', seconds=5)
+                    assert (found.status, found.json()) == (200, {"a": 1})
+                assert client.what == f"POST {server.url}/base/x/y"
+            head, body = server.requests[0].split(b"\r\n\r\n")
+            lines = head.split(b"\r\n")
+            assert lines[0] in {b"POST /base/x/y?q=a%20b HTTP/1.1", b"POST /base/x/y?q=a+b HTTP/1.1"}
+            assert f"Host: {server.url.removeprefix('http://')}".encode() in lines
+            assert f"Authorization: Bearer {CANARY}".encode() in lines
+            assert b"Content-Length: 7" in lines
+            assert body == b'{"b":2}'
+            assert (server.connections, len(set(server.requests))) == (1, 1)
 
     run(ask())
 
 
-def test_our_own_certificate_is_shown_and_one_that_cannot_be_used_is_refused(tmp_path: Path) -> None:
+def test_what_is_not_kept_or_must_be_fresh_is_a_connection_of_its_own() -> None:
+    async def connections(*, is_kept_open: bool, is_fresh: bool) -> int:
+        limits = PostLimits(is_kept_open=is_kept_open)
+        async with scripted([answer()]) as server, posting(server.url, limits=limits) as client:
+            for _ in range(3):
+                await client.ask(b"", seconds=5, is_fresh=is_fresh)
+            return server.connections
+
+    assert run(connections(is_kept_open=True, is_fresh=True)) == 3
+    assert run(connections(is_kept_open=False, is_fresh=False)) == 3
+
+
+def test_no_more_connections_than_allowed_and_who_waits_waits_within_his_time() -> None:
+    async def ask() -> None:
+        limits = PostLimits(connections=2)
+        async with scripted([answer()]) as server, posting(server.url, limits=limits) as client:
+            await asyncio.gather(*(client.ask(b"", seconds=5) for _ in range(20)))
+            assert server.connections == 2
+        async with scripted([HANG]) as server, posting(server.url, limits=limits) as client:
+            found = await asyncio.gather(*(client.ask(b"", seconds=0.3) for _ in range(4)), return_exceptions=True)
+            assert [type(one) for one in found] == [TooSlow] * 4
+            assert server.connections == 2
+
+    run(ask())
+
+
+@pytest.mark.parametrize("status", [200, 204, 302, 404, 500, 503])
+def test_any_status_is_an_answer_and_nothing_is_followed_or_repeated(status: int) -> None:
+    async def ask() -> None:
+        given = answer(status, b"" if status == 204 else b"told", "Location: /y\r\n")
+        async with scripted([given]) as server, posting(server.url) as client:
+            found = await client.ask(b"", seconds=5)
+            assert (found.status, found.headers["location"], server.targets) == (status, "/y", ["/x"])
+
+    run(ask())
+
+
+CHUNKED = b"HTTP/1.1 200 X\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n2\r\n{}\r\n0\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("reply", "outcome"),
+    [
+        (CHUNKED, "{}"),
+        (b"HTTP/1.1 200 X\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}", "{}"),
+        (b"HTTP/1.1 200 X\r\nConnection: close\r\n\r\n{}", Unavailable),
+        (b"HTTP/1.1 200 X\r\nContent-Length: 3\r\nConnection: close\r\n\r\n{}", Unavailable),
+        (CHUNKED[:-2], Unavailable),
+        (HANG, TooSlow),
+        (answer(body=b"x" * 101), Malformed),
+        (CHUNKED[:-12] + b"ff\r\n" + b"x" * 255 + b"\r\n0\r\n\r\n", Malformed),
+        (b"HTTP/1.1 101 X\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n", Malformed),
+        (b"HTTP/1.1 200 X\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{}", Malformed),
+        (b"HTTP/9.9 200 X\r\n\r\n", Malformed),
+        (b"HTTP/1.1 200 X\r\na: " + b"x" * 40_000 + b"\r\n\r\n", Malformed),
+    ],
+)
+def test_only_a_whole_answer_is_one(reply: bytes, outcome: str | type[PortError]) -> None:
+    async def ask() -> None:
+        async with scripted([reply]) as server, posting(server.url, limits=PostLimits(body_bytes=100)) as client:
+            try:
+                found: object = (await client.ask(b"", seconds=0.5)).body.decode()
+            except PortError as error:
+                found = type(error)
+            assert found == outcome
+
+    run(ask())
+
+
+def test_an_answer_to_no_question_is_never_taken_for_the_next_one() -> None:
+    async def ask() -> None:
+        questions: list[bytes] = []
+
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            while head := await reader.readuntil(b"\r\n\r\n"):
+                questions.append(head)
+                writer.write(answer(body=b"%d" % len(questions)))
+                await writer.drain()
+                await asyncio.sleep(0.05)
+                writer.write(answer(body=b"stray"))
+                await writer.drain()
+
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        async with posting(url) as client:
+            assert (await client.ask(b"", seconds=5)).body == b"1"
+            await asyncio.sleep(0.2)
+            assert (await client.ask(b"", seconds=5)).body == b"2"
+        server.close()
+        await asyncio.sleep(0.1)
+
+    run(ask())
+
+
+def test_a_question_that_is_given_up_takes_its_connection_with_it() -> None:
+    async def ask() -> None:
+        late = answer(body=b"late")
+        async with scripted([HANG, late]) as server, posting(server.url) as client:
+            with pytest.raises(TooSlow):
+                await client.ask(b"1", seconds=0.1)
+            asking = asyncio.create_task(client.ask(b"2", seconds=5))
+            assert (await asking).body == b"late"
+            assert server.connections == 2
+
+    run(ask())
+
+
+def test_a_client_that_keeps_nothing_may_be_used_in_one_loop_after_the_other() -> None:
+    with scripted_aside([answer(), answer()]) as url:
+        client = PostClient(url, "/x", limits=PostLimits(is_kept_open=False))
+        for _ in range(3):
+            assert asyncio.run(client.ask(b"", seconds=5)).status == 200
+
+
+@pytest.mark.parametrize("value", ["a\r\nX: y", "a\nb", "\x00", "ü"])
+def test_a_header_that_would_be_two_is_refused_and_not_repeated(value: str) -> None:
+    with pytest.raises(Refused, match="header Authorization") as refusal:
+        PostClient("https://api.example.com", "/x", headers={"Authorization": Secret(CANARY + value)})
+    assert CANARY not in str(refusal.value)
+
+
+def test_urls_in_the_open_are_refused_here_too() -> None:
+    with pytest.raises(Refused, match="not encrypted"):
+        PostClient("http://api.example.com", "/x")
+
+
+def test_nobody_there_is_unavailable() -> None:
+    async def ask() -> None:
+        async with scripted([answer()]) as server:
+            url = server.url
+        async with posting(url) as client:
+            with pytest.raises(Unavailable, match="is the host reachable"):
+                await client.ask(b"", seconds=5)
+
+    run(ask())
+
+
+def test_tls_is_verified_and_our_own_certificate_is_shown(tmp_path: Path) -> None:
     made = certificates(tmp_path)
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=made.authority)
     context.load_cert_chain(made.server, made.server_key)
     context.verify_mode = ssl.CERT_REQUIRED
+    ours = (str(made.client), str(made.client_key))
 
-    async def ask(**options: Any) -> Answer:
-        options |= {"limits": Limits(attempts=1), "ca_file": str(made.authority)}
-        async with scripted([answer()], tls=context) as server, Rig(server.url, HastyClock(), **options) as operation:
-            return await operation.get("/x")
+    async def ask(tls: Tls, host: str = "127.0.0.1") -> int:
+        async with scripted([answer()], tls=context) as server:
+            client = PostClient(server.url.replace("127.0.0.1", host), "/x", tls=tls)
+            try:
+                return (await client.ask(b"", seconds=5)).status
+            finally:
+                await client.close()
 
-    assert run(ask(client_certificate=(str(made.client), str(made.client_key)))).status == 200
+    assert run(ask(Tls(ca_file=str(made.authority), client_certificate=ours))) == 200
     with pytest.raises(Unavailable):
-        run(ask())
+        run(ask(Tls(ca_file=str(made.authority))))
+    with pytest.raises(Refused, match="the certificate is not trusted"):
+        run(ask(Tls(client_certificate=ours)))
+    with pytest.raises(Refused, match="the certificate is not trusted"):
+        run(ask(Tls(ca_file=str(made.authority), client_certificate=ours), host="localhost"))
     for key in (made.server_key, tmp_path / "none.key"):
         with pytest.raises(Refused, match="belong together"):
-            HttpClient("https://127.0.0.1", clock=HastyClock(), client_certificate=(str(made.client), str(key)))
+            PostClient("https://127.0.0.1", "/x", tls=Tls(client_certificate=(str(made.client), str(key))))
+    with pytest.raises(Refused, match=r"none\.pem"):
+        PostClient("https://127.0.0.1", "/x", tls=Tls(ca_file=str(tmp_path / "none.pem")))

@@ -5,6 +5,7 @@ import ipaddress
 import logging
 import math
 import random
+import re
 import ssl
 import zlib
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Hashable, Iterable, Mapping, Sequence
@@ -13,9 +14,10 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
-from typing import Annotated, Any, Final, Generic, TypeVar
+from typing import Annotated, Any, Final, Generic, TypeVar, cast
 
 import certifi
+import httptools
 import httpx
 import msgspec
 
@@ -70,10 +72,6 @@ class Limits:
     pause_seconds: float = 0.5
     """The first pause between two tries; it doubles."""
     pause_max_seconds: float = 30.0
-    connections: int = 8
-    """Open at the same time; who comes when all are in use waits, within its own time."""
-    kept_connections: int = 4
-    """Kept open for the next request; 0 closes each with its answer, and then nothing is left that must be closed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,7 +168,7 @@ class _Call:
 class HttpClient:
     """Talks to one provider. Keeps connections alive; `close()` gives them back."""
 
-    def __init__(  # noqa: PLR0913 -- one argument a property, all by name
+    def __init__(
         self,
         base_url: str,
         *,
@@ -178,7 +176,6 @@ class HttpClient:
         headers: Mapping[str, str | Secret] = _NO_HEADERS,
         limits: Limits | None = None,
         ca_file: str | None = None,
-        client_certificate: tuple[str, str] | None = None,
         hide_path: bool = False,
         jitter: Callable[[], float] = random.random,
     ) -> None:
@@ -190,12 +187,11 @@ class HttpClient:
             headers: sent with every request; credentials as `Secret`.
             limits: what one operation may cost.
             ca_file: PEM file of the authorities to trust instead of the public ones.
-            client_certificate: PEM files of our own certificate with its chain, and of its key.
             hide_path: the path itself is a credential (calendar feeds): errors name the host only.
             jitter: a number from 0 to 1, so that many clients do not come back at the same instant.
 
         Raises:
-            Refused: the URL is not acceptable, or the CA file or the certificate cannot be read.
+            Refused: the URL is not acceptable, or the CA file cannot be read.
         """
         self._base = _checked_base(base_url)
         self._clock = clock
@@ -203,22 +199,13 @@ class HttpClient:
         self._limits = limits or Limits()
         self._hide_path = hide_path
         self._jitter = jitter
-        try:
-            context = ssl.create_default_context(cafile=ca_file or certifi.where())
-        except (OSError, ssl.SSLError) as error:
-            raise Refused(
-                f"the CA file {ca_file} cannot be read: {error.__class__.__name__}; give a PEM file"
-            ) from error
-        if client_certificate is not None:
-            _show_certificate(context, *client_certificate)
+        context = _tls_context(ca_file, None)
         self._http = httpx.AsyncClient(
             verify=context,
             follow_redirects=False,
             trust_env=False,  # a netrc file or a proxy variable must not redirect a credential
             timeout=httpx.Timeout(self._limits.request_seconds),
-            limits=httpx.Limits(
-                max_connections=self._limits.connections, max_keepalive_connections=self._limits.kept_connections
-            ),
+            limits=httpx.Limits(max_connections=8, max_keepalive_connections=4),
         )
 
     def operation(self) -> "Operation":
@@ -570,6 +557,271 @@ class Operation:
         return f"{url.scheme}://{url.host}{port}{'/…' if hidden else url.path}"
 
 
+# --- one URL, many times a second ----------------------------------------------------------------------------------
+
+_HEAD_BYTES_MAX: Final = 32 * 1024
+"""Status line and headers of an answer."""
+_HEADER_TEXT: Final = re.compile(r"[\x20-\x7e]*")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tls:
+    """Who must vouch for the other side, and who we are; paths of PEM files."""
+
+    ca_file: str | None = None
+    """None: the public authorities."""
+    client_certificate: tuple[str, str] | None = None
+    """Our certificate with its chain, and its key."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PostLimits:
+    """What a `PostClient` may use."""
+
+    body_bytes: int = 256 * 1024
+    """One answer; compressed ones are not asked for and not taken."""
+    json_depth: int = 64
+    connections: int = 64
+    """Open at the same time; who comes when all are in use waits, within its own time."""
+    is_kept_open: bool = True
+    """False closes each connection with its answer, and then nothing is left that must be closed."""
+
+
+class PostClient:
+    """Asks one URL by POST, where a general client would cost more than the question. It never asks twice by itself.
+
+    Any status is an answer; what it means is the caller's to say. Redirects are not followed.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        path: str,
+        params: Params = (),
+        *,
+        headers: Mapping[str, str | Secret] = _NO_HEADERS,
+        limits: PostLimits | None = None,
+        tls: Tls | None = None,
+    ) -> None:
+        """Open no connection yet. `base_url` as for `HttpClient`; `path` begins with `/` and is put behind it.
+
+        Raises `Refused` when the URL, a header or a file of TLS is not acceptable.
+        """
+        base, tls = _checked_base(base_url), tls or Tls()
+        url = base.copy_with(raw_path=base.raw_path.rstrip(b"/") + httpx.URL(path).raw_path)
+        url = url.copy_merge_params(list(params)) if params else url
+        port = f":{url.port}" if url.port else ""
+        self.what: Final = f"POST {url.scheme}://{url.host}{port}{url.path}"
+        self._head = _request_head(url, headers)
+        self._address = (url.host, url.port or (443 if url.scheme == "https" else 80))
+        self._tls = _tls_context(tls.ca_file, tls.client_certificate) if url.scheme == "https" else None
+        self._limits = limits or PostLimits()
+        self._idle: list[_Wire] = []
+        self._free = asyncio.Semaphore(self._limits.connections)
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def ask(self, body: bytes, *, seconds: float, is_fresh: bool = False) -> Answer:
+        """One answer within the time, waiting for a free connection included. `is_fresh`: over a new connection.
+
+        Raises:
+            Refused: the certificate is not trusted.
+            Malformed: what came is no HTTP, or longer than the bound.
+            TooSlow: no complete answer in time.
+            Unavailable: there was no answer, or it broke off.
+        """
+        self._adopt_loop()
+        try:
+            async with asyncio.timeout(seconds), self._free:
+                wire = await self._connected(is_fresh=is_fresh)
+                try:
+                    answer = await wire.exchange(self._head + b"%d\r\n\r\n" % len(body) + body)
+                except BaseException:
+                    wire.abort()
+                    raise
+        except TimeoutError:
+            raise TooSlow(f"{self.what} gave no complete answer within {seconds:g} s") from None
+        except ssl.SSLCertVerificationError as error:
+            raise Refused(
+                f"{self.what}: the certificate is not trusted ({error.verify_message}):"
+                " set ca_file to the authority that signed it"
+            ) from error
+        except OSError as error:
+            raise Unavailable(
+                f"{self.what} failed: {error.__class__.__name__}; is the host reachable from here?"
+            ) from error
+        if wire.is_usable and self._limits.is_kept_open:
+            self._idle.append(wire)
+        else:
+            wire.abort()
+        return answer
+
+    async def close(self) -> None:
+        """Close the connections. Calling it twice is fine."""
+        for wire in self._idle:
+            wire.abort()
+        self._idle.clear()
+
+    def _adopt_loop(self) -> None:
+        """Connections belong to the loop that made them: commands run one after the other, each in its own."""
+        loop = asyncio.get_running_loop()
+        if loop is not self._loop:
+            self._loop, self._idle = loop, []
+            self._free = asyncio.Semaphore(self._limits.connections)
+
+    async def _connected(self, *, is_fresh: bool) -> "_Wire":
+        while self._idle and not is_fresh:
+            wire = self._idle.pop()
+            if wire.is_usable:
+                return wire
+            wire.abort()
+        host, port = self._address
+        _, wire = await asyncio.get_running_loop().create_connection(
+            lambda: _Wire(self.what, self._limits),
+            host,
+            port,
+            ssl=self._tls,
+            server_hostname=host if self._tls else None,
+        )
+        return wire
+
+
+def _request_head(url: httpx.URL, headers: Mapping[str, str | Secret]) -> bytes:
+    lines = {"Host": url.netloc.decode("ascii"), "Accept-Encoding": "identity", "Content-Type": "application/json"}
+    lines |= {name: _shown(value) for name, value in headers.items()}
+    for name, value in lines.items():
+        if not _HEADER_TEXT.fullmatch(value):
+            raise Refused(f"the value of the header {name} has characters that no header may have")
+    text = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
+    return f"POST {url.raw_path.decode('ascii')} HTTP/1.1\r\n{text}Content-Length: ".encode("ascii")
+
+
+class _Wire(asyncio.Protocol):
+    """One connection: a question out, exactly one answer in, nothing in between. llhttp says what HTTP is."""
+
+    def __init__(self, what: str, limits: PostLimits) -> None:
+        self._what = what
+        self._limits = limits
+        self._transport: asyncio.Transport | None = None
+        self._waiting: asyncio.Future[Answer] | None = None
+        self._is_over = False
+        self._begin()
+
+    def _begin(self) -> None:
+        # httptools calls back the methods below named on_*; its stub wants a protocol with all of them.
+        self._parser = httptools.HttpResponseParser(cast("Any", self))
+        self._headers: dict[str, str] = {}
+        self._body: list[bytes] = []
+        self._size = self._head_size = self._named_size = 0
+        self._is_in_body = self._is_complete = self._is_last = False
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether another question may go over it."""
+        return not self._is_over and self._transport is not None and not self._transport.is_closing()
+
+    def abort(self) -> None:
+        """Close it at once; what was not sent is not sent."""
+        self._is_over = True
+        if self._transport is not None:
+            self._transport.abort()
+
+    async def exchange(self, question: bytes) -> Answer:
+        """Send and wait. Raises `Malformed`, `Unavailable` or OSError; then the connection is of no more use."""
+        if self._transport is None:
+            raise Unavailable(f"{self._what} failed: not connected")
+        self._begin()
+        self._waiting = asyncio.get_running_loop().create_future()
+        self._transport.write(question)
+        try:
+            return await self._waiting
+        finally:
+            self._waiting = None
+
+    # -- called by the loop
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        if self._waiting is None or self._waiting.done():
+            self.abort()  # an answer to no question; whose would the next one be?
+            return
+        try:
+            self._feed(data)
+        except httptools.HttpParserUpgrade:
+            self._fail(Malformed(f"{self._what} answered another protocol"))
+        except httptools.HttpParserError as error:
+            inner = error.__context__
+            self._fail(inner if isinstance(inner, Malformed) else Malformed(f"{self._what} answered no HTTP"))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._is_over = True
+        why = "the connection broke" if exc else "the connection was closed"
+        self._fail(Unavailable(f"{self._what} failed: {why} before the answer was whole"))
+
+    # -- inside
+
+    def _feed(self, data: bytes) -> None:
+        if not self._is_in_body:
+            self._head_size += len(data)
+        self._parser.feed_data(data)
+        if not self._is_in_body and self._head_size > _HEAD_BYTES_MAX:
+            self._fail(self._too_many_headers())
+        elif self._is_complete:
+            self._answer()
+
+    def _too_many_headers(self) -> Malformed:
+        return Malformed(f"{self._what} answered more than {_HEAD_BYTES_MAX} bytes of headers")
+
+    def _fail(self, error: Exception) -> None:
+        self._is_over = True
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_exception(error)
+
+    def _answer(self) -> None:
+        encoding = self._headers.get("content-encoding", "identity").strip().lower()
+        if encoding not in {"identity", ""}:
+            self._fail(Malformed(f"{self._what} answered a body compressed in a way that was not asked for"))
+            return
+        self._is_over = self._is_over or self._is_last
+        if self._waiting is not None and not self._waiting.done():
+            answer = Answer(
+                what=self._what,
+                status=self._parser.get_status_code(),
+                headers=self._headers,
+                body=b"".join(self._body),
+                json_depth=self._limits.json_depth,
+            )
+            self._waiting.set_result(answer)
+
+    # -- called by the parser
+
+    def on_message_begin(self) -> None:
+        if self._is_complete:
+            raise Malformed(f"{self._what} answered twice")
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._named_size += len(name) + len(value)
+        if self._named_size > _HEAD_BYTES_MAX:
+            raise self._too_many_headers()
+        self._headers[name.decode("latin-1").lower()] = value.decode("latin-1")
+
+    def on_headers_complete(self) -> None:
+        self._is_in_body = True
+        if self._parser.get_status_code() < HTTPStatus.OK:
+            raise Malformed(f"{self._what} answered {self._parser.get_status_code()}, which is no answer")
+
+    def on_body(self, body: bytes) -> None:
+        self._size += len(body)
+        if self._size > self._limits.body_bytes:
+            raise Malformed(f"{self._what} answered more than {self._limits.body_bytes} bytes")
+        self._body.append(body)
+
+    def on_message_complete(self) -> None:
+        self._is_complete = True
+        self._is_last = not self._parser.should_keep_alive()
+
+
 class HttpSourceConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The keys that every source over HTTP has."""
 
@@ -715,7 +967,15 @@ class _Reading(Generic[_Row]):
         return self.has_count and not self._is_doubled
 
 
-def _show_certificate(context: ssl.SSLContext, certificate: str, key: str) -> None:
+def _tls_context(ca_file: str | None, client_certificate: tuple[str, str] | None) -> ssl.SSLContext:
+    """Verify against that authority, else the public ones; show our own certificate where one is given."""
+    try:
+        context = ssl.create_default_context(cafile=ca_file or certifi.where())
+    except (OSError, ssl.SSLError) as error:
+        raise Refused(f"the CA file {ca_file} cannot be read: {error.__class__.__name__}; give a PEM file") from error
+    if client_certificate is None:
+        return context
+    certificate, key = client_certificate
     try:
         # A key with a passphrase would ask for it on the terminal; this refuses it instead.
         context.load_cert_chain(certificate, key, password=lambda: "")
@@ -724,6 +984,7 @@ def _show_certificate(context: ssl.SSLContext, certificate: str, key: str) -> No
             f"the certificate {certificate} with the key {key} cannot be used: {error.__class__.__name__}; give PEM"
             " files that belong together, the key without a passphrase"
         ) from error
+    return context
 
 
 def _shown(value: str | Secret) -> str:

@@ -104,8 +104,15 @@ FAULT = json.dumps({"code": "internal_error", "message": "broke", "errors": [CON
         # bodies out of bounds
         (answer(body=b" " * BODY_BYTES_MAX + YES), Outcome.MALFORMED, "more than"),
         (answer(500, b" " * BODY_BYTES_MAX + YES), Outcome.MALFORMED, "more than"),
-        (answer(body=b"junk", headers="Content-Encoding: gzip\r\n"), Outcome.MALFORMED, "decompressed"),
+        (answer(body=b"junk", headers="Content-Encoding: gzip\r\n"), Outcome.MALFORMED, "not asked for"),
         (answer(body=YES, headers="Content-Encoding: br\r\n"), Outcome.MALFORMED, "not asked for"),
+        # not HTTP, or more than one answer
+        (b"SSH-2.0-OpenSSH\r\nConnection: close", Outcome.MALFORMED, "no HTTP"),
+        (b"HTTP/1.1 100 Continue\r\n\r\n" + answer(body=YES), Outcome.MALFORMED, "answered 100"),
+        (answer(body=b"{}") + answer(body=YES), Outcome.MALFORMED, "twice"),
+        (answer(body=YES, headers="Content-Length: 2\r\n"), Outcome.MALFORMED, "no HTTP"),
+        (answer(body=YES, headers="Transfer-Encoding: chunked\r\n"), Outcome.MALFORMED, "no HTTP"),
+        (b"HTTP/1.1 200 X\r\nX: " + b"x" * 70_000, Outcome.MALFORMED, "bytes of headers"),
         # other statuses
         (answer(201, YES), Outcome.MALFORMED, "201"),
         (answer(206, YES), Outcome.MALFORMED, "206"),
@@ -125,8 +132,8 @@ def test_anything_else_is_a_denial_with_its_own_reason(given: bytes, outcome: Ou
 # --- time and second tries -----------------------------------------------------------------------------------------
 
 CUT = b'HTTP/1.1 200 X\r\nContent-Length: 500\r\nConnection: close\r\n\r\n{"result":{"allow":true}'
-GONE = b"Connection: close"
-"""No status line, and the connection closes."""
+GONE = b"HTTP/1.1 200 X\r\nConnection: close\r\n"
+"""The connection closes in the middle of the headers."""
 
 
 def test_nobody_there_is_unreachable() -> None:

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import msgspec
 
-from watchkey.http_client import Answer, HttpClient, Limits, Params, TooSlow
+from watchkey.http_client import Answer, Params, PostClient, PostLimits, Tls, TooSlow
 from watchkey.model.access import Outcome, Verdict
 from watchkey.model.errors import Malformed, PortError, Unavailable
 from watchkey.model.secret import Secret
@@ -76,29 +76,21 @@ class OpaEngine:
 
     def __init__(self, config: Config, *, clock: Clock) -> None:
         """Open no connection yet. Raises `Refused` when the URL or a file of TLS is not acceptable."""
-        seconds = config.timeout.total_seconds()
-        self._config = config
-        self._path = f"/v1/data/{config.path}"
-        self.asked = f"{config.url.rstrip('/')}{self._path}"
-        """The URL that is asked, for people."""
-        self._params: Params = [("provenance", "true")]
+        self._seconds = config.timeout.total_seconds()
+        params: Params = [("provenance", "true")]
         if config.strict_errors:
-            self._params = [*self._params, ("strict-builtin-errors", "true")]
-        self._client = HttpClient(
+            params = [*params, ("strict-builtin-errors", "true")]
+        self._clock = clock
+        self._client = PostClient(
             config.url,
-            clock=clock,
+            f"/v1/data/{config.path}",
+            params,
             headers=_headers(config),
-            limits=Limits(
-                request_seconds=seconds,
-                operation_seconds=seconds,
-                body_bytes=BODY_BYTES_MAX,
-                requests=2,
-                connections=64,
-                kept_connections=32 if config.is_kept_open else 0,
-            ),
-            ca_file=config.ca_file,
-            client_certificate=_certificate(config),
+            limits=PostLimits(body_bytes=BODY_BYTES_MAX, is_kept_open=config.is_kept_open),
+            tls=Tls(ca_file=config.ca_file, client_certificate=_certificate(config)),
         )
+        self.asked = self._client.what.removeprefix("POST ")
+        """The URL that is asked, for people."""
         self.asked_hash = _asked_hash(config)
         """SHA-256, hexadecimal, over where is asked what: the part that the configuration decides."""
         self._told = UNKNOWN
@@ -132,8 +124,7 @@ class OpaEngine:
         except Malformed as error:
             read = PolicyAnswer(Outcome.MALFORMED, detail=str(error))
         except TooSlow:
-            seconds = self._config.timeout.total_seconds()
-            detail = f"{self.asked} gave no complete answer within {seconds:g} s"
+            detail = f"{self.asked} gave no complete answer within {self._seconds:g} s"
             read = PolicyAnswer(Outcome.OVER_BUDGET, detail=detail)
         except PortError as error:
             read = PolicyAnswer(Outcome.UNREACHABLE, detail=str(error))
@@ -150,10 +141,9 @@ class OpaEngine:
 
     async def _asked(self, body: bytes) -> Answer:
         """One answer, with a second try where the first cannot have been OPA's word."""
-        operation = self._client.operation()
-        headers = {"Content-Type": "application/json"}
+        ends_at = self._clock.monotonic() + self._seconds
         try:
-            first = await operation.exchange("POST", self._path, self._params, body=body, headers=headers)
+            first = await self._client.ask(body, seconds=self._seconds)
         except TooSlow:
             raise
         except Unavailable:
@@ -161,7 +151,8 @@ class OpaEngine:
         else:
             if first.status not in _NO_OPA:
                 return first
-        return await operation.exchange("POST", self._path, self._params, body=body, headers=headers)
+        left = ends_at - self._clock.monotonic()
+        return await self._client.ask(body, seconds=max(0.0, left), is_fresh=True)
 
 
 def build(config: Config, *, clock: Clock) -> OpaEngine:
