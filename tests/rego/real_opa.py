@@ -27,6 +27,7 @@ class Answer:
     kind: str
     value: Any = None
     detail: str = ""
+    codes: frozenset[str] = frozenset()
 
 
 class _Connection(http.client.HTTPConnection):
@@ -58,7 +59,8 @@ class RealOpa:
         status, answer = self._request("PUT", "/v1/policies/case", text.encode())
         if status != 200:
             errors = answer.get("errors") or [answer]
-            return Answer(kind="refused", detail="; ".join(f"{e.get('code')}: {e.get('message')}" for e in errors))
+            codes = frozenset(str(each.get("code")) for each in errors)
+            return Answer(kind="refused", detail="; ".join(str(each.get("message")) for each in errors), codes=codes)
         status, answer = self._request("POST", f"/v1/data/{path}", json.dumps({"input": given}).encode())
         if status != 200:
             errors = answer.get("errors") or [answer]

@@ -35,7 +35,7 @@ def ours(text: str, document: Any, data: dict[str, Any]) -> Answer:
     try:
         policy = compile_modules({"case.rego": text})
     except RegoErrors as problem:
-        return Answer(kind="refused", detail=str(problem))
+        return Answer(kind="refused", detail=str(problem), codes=frozenset(each.code for each in problem.errors))
     try:
         result = policy.query("data.t").evaluate(document, freeze(data))
     except EvaluationError as problem:
@@ -64,9 +64,9 @@ def is_order_of_evaluation(one: Answer, other: Answer) -> bool:
 
 
 def is_finer_type(own: Answer, theirs: Answer) -> bool:
-    """Whether only OPA's type checker sees that something can never hold; here it is undefined when it runs."""
-    codes = {each.split(":")[0] for each in theirs.detail.split("; ")}
-    return theirs.kind == "refused" and own.kind != "refused" and codes == {"rego_type_error"}
+    """Whether only one type checker sees that something can never hold; to the other it is undefined when it runs."""
+    refused, other = (own, theirs) if own.kind == "refused" else (theirs, own)
+    return refused.kind == "refused" and other.kind != "refused" and refused.codes == {"rego_type_error"}
 
 
 SETTINGS = settings(

@@ -27,6 +27,7 @@ from watchkey.rego import (
     Limits,
     Policy,
     RegoErrors,
+    Trace,
     compile_modules,
     freeze,
     to_json,
@@ -95,6 +96,7 @@ class RegoEngine:
             raise Malformed(str(error)) from error
         self._data = freeze({**config.data, "policyparams": _parameters(config)})
         self._limits = Limits(steps=STEPS_MAX)
+        self._traces: list[Trace] | None = None
         self._revision = config.revision
         self._hash = policy_hash(config)
         self.declared_revision = _declared(policy, config.bundle)
@@ -111,14 +113,27 @@ class RegoEngine:
         other._revision = revision  # noqa: SLF001 -- its own kind
         return other
 
+    def traced(self, into: list[Trace]) -> "RegoEngine":
+        """The same policy, which leaves a trace of each evaluation: for the tools."""
+        other = copy(self)
+        other._traces = into  # noqa: SLF001 -- its own kind
+        return other
+
     async def evaluate(self, document: Mapping[str, Any], *, now: datetime) -> Verdict:
         """Judge one document; every failure is an outcome."""
         exchange = _Exchange(document)
         given = {"userID": document["subject"]["id"]} if self._is_cyral else document
         try:
             result = self._query.evaluate(
-                given, self._data, now_ns=nanoseconds(now), host=exchange, limits=self._limits
+                given,
+                self._data,
+                now_ns=nanoseconds(now),
+                host=exchange,
+                limits=self._limits,
+                trace=self._traces is not None,
             )
+            if self._traces is not None and result.trace is not None:
+                self._traces.append(result.trace)
             if exchange.refused:
                 return self._verdict(Outcome.FAILED, detail=exchange.refused[0])
             if not result.defined:

@@ -208,6 +208,24 @@ class Coverage:
         return 100.0 * len(self.lines & self.ran) / len(self.lines) if self.lines else 100.0
 
 
+def renamed(trace: Trace, names: Mapping[str, str]) -> Trace:
+    """The trace with its files called as in `names`; those that are not in there keep their name."""
+
+    def placed(place: Location) -> Location:
+        return replace(place, file=names.get(place.file, place.file))
+
+    bodies = [
+        replace(
+            body,
+            location=placed(body.location),
+            expressions=tuple(replace(each, location=placed(each.location)) for each in body.expressions),
+        )
+        for body in trace.bodies
+    ]
+    lines = frozenset((names.get(file, file), line) for file, line in trace.lines)
+    return replace(trace, bodies=tuple(bodies), lines=lines)
+
+
 def coverage_of(traces: Sequence[Trace]) -> Sequence[Coverage]:
     """What all these evaluations together covered, by file; files of tests are left out."""
     lines: dict[str, set[int]] = {}

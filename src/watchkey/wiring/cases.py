@@ -1,5 +1,6 @@
 """The cases of a policy's test file, answered as the service would."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
 from typing import Final
@@ -12,6 +13,7 @@ from watchkey.flows.test_policy import Case
 from watchkey.model.access import Decision, Link
 from watchkey.model.ids import SubjectId
 from watchkey.ports import PolicyEngine
+from watchkey.rego import Trace
 from watchkey.rules.identity import Links
 from watchkey.rules.roster import RosterIndex, index_roster
 from watchkey.settings.cases import SOURCE as CASES
@@ -27,12 +29,21 @@ CASE_WINDOW: Final = timedelta(days=14)
 class CaseBench:
     """Answers the cases of one file as the service would, on the rosters that stand in it."""
 
-    def __init__(self, file: CaseFile, policy: rego.Config | None = None) -> None:
-        """`policy` is the one to try where the file names none; left out, the one that ships. Raises `ConfigError`."""
+    def __init__(self, file: CaseFile, policy: rego.Config | None = None, *, traces: list[Trace] | None = None) -> None:
+        """`policy` is the one to try where the file names none; left out, the one that ships. Raises `ConfigError`.
+
+        `traces` collects what of the policy ran.
+        """
         self._file = file
+        self._traces = traces
         self._config = policy_config(file.policy) if policy is None or file.policy is not None else policy
         self._engines: dict[str, PolicyEngine] = {}
         self._texts = {name: roster_file.read_located_roster(located) for name, located in file.rosters.items()}
+
+    @property
+    def modules(self) -> Mapping[str, str]:
+        """The texts of the policy that is tried, by the name that traces have of them."""
+        return self._config.modules
 
     async def ask(self, case: Case) -> Decision:
         """Decide one case. Raises `Malformed` when its parameters do not fit the policy."""
@@ -61,5 +72,6 @@ class CaseBench:
         key = msgspec.json.encode(case.parameters, order="deterministic").decode()
         if key not in self._engines:
             parameters = {**self._config.parameters, **case.parameters}
-            self._engines[key] = rego.build(msgspec.structs.replace(self._config, parameters=parameters))
+            engine = rego.build(msgspec.structs.replace(self._config, parameters=parameters))
+            self._engines[key] = engine if self._traces is None else engine.traced(self._traces)
         return self._engines[key]

@@ -13,6 +13,7 @@ _COMMANDS: Final = {
     "test": ("policy_test", "test", "Run Rego tests and YAML cases."),
     "coverage": ("policy_coverage", "coverage", "Which lines the Rego tests run."),
     "diff": ("policy_diff", "diff", "Who would gain and who would lose what under another policy."),
+    "shadow": ("policy_shadow", "shadow", "What a shadow policy would have decided differently."),
     "explain": ("policy_eval", "explain", "Which rule held, or what stopped it."),
     "eval": ("policy_eval", "eval_", "Evaluate a query."),
 }

@@ -1,5 +1,6 @@
-"""`watchkey policy coverage`: which lines of a policy its Rego tests run."""
+"""`watchkey policy coverage`: which lines of a policy its tests run, those in Rego and the cases in YAML."""
 
+import asyncio
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -19,9 +20,10 @@ from watchkey.entrypoints.cli.output import (
 )
 from watchkey.entrypoints.cli.policy_eval import compiled, emit_errors
 from watchkey.entrypoints.cli.policy_files import PolicyFiles, dialect_option, policies_of
-from watchkey.flows.test_policy import Coverage, Status, coverage_of, rego_tests, run_rego_test
+from watchkey.flows.test_policy import Coverage, Status, coverage_of, rego_tests, renamed, run_case, run_rego_test
 from watchkey.rego import RegoErrors, Trace, freeze
-from watchkey.wiring import SystemClock
+from watchkey.settings.cases import CaseFile, load_cases
+from watchkey.wiring import CaseBench, SystemClock, policy_config
 
 
 @examples(
@@ -40,7 +42,7 @@ from watchkey.wiring import SystemClock
 def coverage(
     ctx: click.Context, globals_: Globals, files: tuple[Path, ...], *, least: float, dialect: str | None, as_json: bool
 ) -> None:
-    """Run the Rego tests, and tell which lines of the policy they run. Cases in YAML are not counted.
+    """Run the tests and the cases, and tell which lines of the policy they run.
 
     Exit code 0 fine, 1 fewer lines than --least or a test failed, 2 the policy cannot be used or has no test.
     """
@@ -78,6 +80,18 @@ def _run(policy: PolicyFiles, traces: list[Trace]) -> Iterator[Status]:
     ready, data, clock = compiled(policy), freeze(policy.data()), SystemClock()
     for test in rego_tests(ready.modules):
         yield run_rego_test(ready, test, data, clock, trace_into=traces).status
+    names = {text: name for name, text in policy.modules.items()}
+    for path in policy.cases:
+        own: list[Trace] = []
+        config = None if policy.settings is None else policy_config(policy.settings, is_verified=policy.is_verified)
+        bench = CaseBench(file := load_cases(path), config, traces=own)
+        yield from asyncio.run(_answered(bench, file, clock))
+        called = {name: names.get(text, name) for name, text in bench.modules.items()}
+        traces += [renamed(trace, called) for trace in own]
+
+
+async def _answered(bench: CaseBench, file: CaseFile, clock: SystemClock) -> list[Status]:
+    return [(await run_case(case, bench.ask, clock)).status for case in file.cases]
 
 
 def _each(covered: Sequence[Coverage]) -> Iterator[bool]:
