@@ -78,7 +78,7 @@ def test_what_cannot_be_run_has_exit_code_2(tmp_path: Path) -> None:
     assert run("test", tmp_path, "--run", "[").exit_code == 2
     (tmp_path / "a.rego").write_text("package a\ntest_x if nonsense")
     assert run("test", tmp_path).exit_code == 2
-    (tmp_path / "a.rego").write_text("package a\ntest_x[y] if y := 1")
+    (tmp_path / "a.rego").write_text("package a\ntest_x contains 1")
     assert run("test", tmp_path).exit_code == 2
     (tmp_path / "a.rego").unlink()
     (tmp_path / "c.yaml").write_text(FAILING.replace("want: allow", "want: maybe"))
