@@ -12,6 +12,7 @@ from watchkey.wiring.adapters import (
     source_kinds,
     target_kinds,
 )
+from watchkey.wiring.bundle_files import build_bundle, create_bundle_key, opa_configuration
 from watchkey.wiring.bundles import open_bundle, versions_of
 from watchkey.wiring.cases import CaseBench
 from watchkey.wiring.clocks import StoppedClock, SystemClock, VirtualClock
@@ -34,12 +35,15 @@ __all__ = [
     "audit_store",
     "bare_postgres_target",
     "build",
+    "build_bundle",
     "build_source",
     "build_targets",
     "create_audit_key",
+    "create_bundle_key",
     "dry_access",
     "elsewhere",
     "make_caller_token",
+    "opa_configuration",
     "open_audit_reader",
     "open_bundle",
     "open_desk",

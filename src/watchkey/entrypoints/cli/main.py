@@ -63,6 +63,7 @@ COMMANDS: Final[Mapping[str, Mapping[str, Entry]]] = {
         "link": _entry("link:link", "Which subject is which person of a source."),
         "readiness": _entry("readiness:readiness", "Find what will go wrong on a coming shift."),
         "drill": _entry("drill:drill", "Play an outage of the provider through."),
+        "bundle": _entry("bundle:bundle", "Bundles for a fleet of OPAs: a key, a file, the OPAs' configuration."),
         "confirm": _entry("confirm:confirm", "Vouch for somebody else's shift."),
     },
     "Prove": {

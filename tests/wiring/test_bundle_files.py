@@ -1,0 +1,48 @@
+"""Bundles without a service: the number that was asked for, nothing recorded, nothing made by half."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from tests.wiring.configured import configured
+from tests.wiring.test_fleets import FLEET
+from watchkey.model.errors import Refused, Unavailable
+from watchkey.wiring import build_bundle, create_bundle_key, opa_configuration, open_desk
+
+
+def test_a_bundle_has_the_number_that_was_asked_for_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    settings = configured(tmp_path, more=FLEET)
+
+    async def scenario() -> tuple[int, str]:
+        made = await build_bundle(await open_desk(settings), settings.fleets["prod"], 41)
+        return made.revision, made.manifest.revision
+
+    assert asyncio.run(scenario()) == (41, "41")
+    assert not (tmp_path / "watchkey.db").exists()
+
+
+def test_without_a_roster_there_is_none(tmp_path: Path) -> None:
+    settings = configured(tmp_path, more=FLEET)
+    (tmp_path / "roster.yaml").unlink()
+
+    async def scenario() -> None:
+        with pytest.raises(Unavailable, match="no complete roster yet of local"):
+            await build_bundle(await open_desk(settings), settings.fleets["prod"], 1)
+
+    asyncio.run(scenario())
+
+
+def test_a_key_is_made_once(tmp_path: Path) -> None:
+    create_bundle_key(tmp_path / "k", "EdDSA")
+    assert (tmp_path / "k").stat().st_mode & 0o777 == 0o600
+    with pytest.raises(Refused, match="there already"):
+        create_bundle_key(tmp_path / "k", "EdDSA")
+    with pytest.raises(Unavailable):
+        create_bundle_key(tmp_path / "none" / "k", "EdDSA")
+
+
+def test_an_opa_is_told_where_to_pull_and_to_report(tmp_path: Path) -> None:
+    told = opa_configuration(configured(tmp_path, more=FLEET).fleets["prod"], "http://w")
+    assert set(told) == {"services", "bundles", "decision_logs", "status"}
+    assert told["bundles"]["prod"]["service"] == told["status"]["service"] == told["decision_logs"]["service"]
