@@ -382,6 +382,58 @@ def test_an_end_that_the_target_did_not_learn_does_not_move() -> None:
     play(story)
 
 
+@pytest.mark.parametrize("fault", ["fails", "hangs"])
+def test_a_sooner_end_counts_although_the_target_cannot_be_told(fault: str) -> None:
+    async def story(scene: Scene) -> None:
+        scene.watch.allow(ALICE, "read")
+        lease = (await scene.admitted(privileges=("read",))).lease
+        if fault == "fails":
+            scene.target.fails["extend"] = Unavailable("cut off")
+        else:
+            scene.target.hangs.add("extend")
+        sooner = scene.clock.now() + 5 * SECOND
+        scene.watch.allow(ALICE, "read", until=sooner)
+        scene.guard.roster_changed()
+        await scene.clock.run(timedelta(minutes=1))
+        assert scene.door.ended_at == {lease.id: sooner}
+
+    play(story)
+
+
+def test_a_target_that_cannot_be_told_hears_of_the_sooner_end_when_it_is_back() -> None:
+    async def story(scene: Scene) -> None:
+        scene.watch.allow(ALICE, "read")
+        lease = (await scene.admitted(privileges=("read",))).lease
+        scene.target.fails["extend"] = Unavailable("cut off")
+        sooner = scene.clock.now() + 10 * MINUTE
+        scene.watch.allow(ALICE, "read", until=sooner)
+        scene.guard.roster_changed()
+        await scene.clock.run(timedelta(minutes=1))
+        assert scene.target.leases[lease.id].ends_at == lease.ends_at
+        scene.target.fails.clear()
+        await scene.clock.run(timedelta(minutes=2))
+        assert scene.target.leases[lease.id].ends_at == sooner
+
+    play(story)
+
+
+def test_a_target_that_does_not_answer_keeps_no_answer_about_others_waiting() -> None:
+    async def story(scene: Scene) -> None:
+        scene.watch.allow(ALICE, "read")
+        scene.watch.allow(BOB, "read")
+        await scene.admitted(privileges=("read",))
+        bobs = (await scene.admitted(BOB, resource=BILLING, privileges=("read",))).lease
+        scene.target.hangs.add("extend")
+        scene.watch.allow(ALICE, "read", until=scene.clock.now() + 30 * MINUTE)
+        scene.watch.take(BOB)
+        taken_at = scene.clock.now()
+        scene.guard.roster_changed()
+        await scene.clock.run(timedelta(seconds=5))
+        assert scene.door.ended_at[bobs.id] - taken_at <= SECOND
+
+    play(story)
+
+
 @pytest.mark.parametrize("step", [-HOUR, -timedelta(days=365)])
 def test_putting_the_wall_clock_back_lengthens_no_lease(step: timedelta) -> None:
     async def story(scene: Scene) -> None:

@@ -20,9 +20,14 @@ MANY = GuardRules(sessions_per_person_max=3000, sessions_max=3000, reserve=0, li
 class GatewayProcess:
     """A running gateway that lets alice in. It ends when its standard input does."""
 
-    def __init__(self, server: PostgresServer, trace: str = "statements", *, ttl: float = 3600) -> None:
+    def __init__(
+        self, server: PostgresServer, trace: str = "statements", *, ttl: float = 3600, host: str = "127.0.0.1",
+        inside: Sequence[str] = (),
+    ) -> None:  # fmt: skip
+        """`host` is where it finds the server; `inside` starts it somewhere else, such as a network namespace."""
+        place = [str(server.folder), str(server.port), host]
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.live.gateway_process", str(server.folder), str(server.port), trace, str(ttl)],
+            [*inside, sys.executable, "-m", "tests.live.gateway_process", *place, trace, str(ttl)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
         port, self.token = self._line().split()
@@ -58,9 +63,10 @@ class GatewayProcess:
 
 
 def main(arguments: Sequence[str]) -> None:
-    folder, port, trace, ttl = arguments
+    folder, port, host, trace, ttl = arguments
     gc.set_threshold(20_000, 50, 100)  # as the service does
     server = PostgresServer.at(Path(folder), int(port))
+    server.host = host
     with tempfile.TemporaryDirectory() as scratch:
         house = LiveHouse(server, Path(scratch), trace=Trace(trace), rules=MANY, sessions_per_lease_max=3000)
         with house:

@@ -90,6 +90,7 @@ def test_the_role_is_small_and_carries_its_limits(server: PostgresServer) -> Non
         settings = server.sql("SELECT unnest(rolconfig) FROM pg_roles WHERE rolname = :'name'", name=account.name)
         values = dict(setting.split("=") for setting in settings.splitlines())
         assert values["client_connection_check_interval"] == "1s"
+        assert [values[f"tcp_keepalives_{name}"] for name in ("idle", "interval", "count")] == ["4s", "1s", "3"]
         for name in ("idle_in_transaction_session_timeout", "idle_session_timeout", "statement_timeout"):
             assert 0 < int(values[name].removesuffix("ms")) <= 300_000
         kept = server.sql("SELECT rolpassword FROM pg_authid WHERE rolname = :'name'", name=account.name)

@@ -132,6 +132,8 @@ class Held:
     renew_at: datetime
     notices: list[timedelta] = field(default_factory=list)
     checks: int = 0
+    telling: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held while the target learns of a new end, so that the last word is the last that it hears."""
     last_sentence: str = ""
     """What to say at the end, as foreseen."""
     ending: Ending | None = None
@@ -475,21 +477,47 @@ class GuardSessions:
             held.renew_at = self._clock.now() + ASKED_AGAIN
             self._unanswered += 1
             return None
-        now, tick = self._clock.now(), self._clock.monotonic()
+        now = self._clock.now()
         ends_at = min(allow.until for allow in allows)
         left = held.lease.ends_at - now
         held.renew_at = held.lease.ends_at - (left / 2 if left > timedelta(seconds=10) else timedelta(0))
         if ends_at != held.lease.ends_at:
             renewed = replace(held.lease, ends_at=ends_at, grounds=tuple(allows))
-            # the target learns the new end first: a lease never says more than what the target carries
-            await held.target.extend(renewed)
-            held.lease = renewed
-            held.ends_tick = tick + (ends_at - now).total_seconds()
-            held.renew_at = self._renew_at(renewed, now)
-            held.notices = self._notices(renewed, now)
-            await self._note("lease.renewed", renewed)
+            if ends_at < held.lease.ends_at:
+                self._adopt(held, renewed)  # what is taken is taken now, whether the target can be told or not
+            # on its own: a target that does not answer must not keep the answers of others waiting
+            self._spawn(self._tell(held, renewed, held.checks))
         await self._look_ahead(held)
         return None
+
+    def _adopt(self, held: Held, renewed: Lease) -> None:
+        now = self._clock.now()
+        held.lease = renewed
+        held.ends_tick = self._clock.monotonic() + (renewed.ends_at - now).total_seconds()
+        held.renew_at = self._renew_at(renewed, now)
+        held.notices = self._notices(renewed, now)
+
+    async def _tell(self, held: Held, renewed: Lease, check: int) -> None:
+        """Have the target carry the new end; a later one counts from then on, for it must never carry less than we say.
+
+        A newer check makes this one void: its answer is the one to be told.
+        """
+        wait = 0.5
+        async with held.telling:
+            while _is_newest(held, check):
+                try:
+                    await held.target.extend(renewed)
+                except PortError as error:
+                    log.error("lease.not_told", extra={"lease": held.lease.id, "error": str(error)})  # noqa: TRY400  the text says it all
+                    if renewed.ends_at > held.lease.ends_at:
+                        return  # the lease keeps the end that it has, and is asked for again
+                    await self._clock.sleep(wait)
+                    wait = min(wait * 2, TAKE_BACK_MAX)
+                    continue
+                if renewed.ends_at > held.lease.ends_at and _is_newest(held, check):
+                    self._adopt(held, renewed)
+                await self._note_quietly("lease.renewed", renewed)
+                return
 
     async def _look_ahead(self, held: Held) -> None:
         """Find the words for the end before it comes, so that saying them costs nothing then."""
@@ -606,6 +634,10 @@ class _NoDoor:
 
     def warn(self, lease: LeaseId, sentence: str) -> None:
         """Nobody is in."""
+
+
+def _is_newest(held: Held, check: int) -> bool:
+    return held.state is LeaseState.ACTIVE and held.checks == check
 
 
 def _shared(account: Account) -> Mapping[str, object]:

@@ -161,6 +161,10 @@ class PostgresTarget:
         return {
             # without it a statement whose client died goes on to its end and commits
             "client_connection_check_interval": "1s",
+            # and without these a cut network, where nothing says that the client is gone, counts as a quiet client
+            "tcp_keepalives_idle": "4s",
+            "tcp_keepalives_interval": "1s",
+            "tcp_keepalives_count": "3",
             "idle_in_transaction_session_timeout": _millis(min(left, self._config.idle_in_transaction_max)),
             "idle_session_timeout": _millis(left),
             "statement_timeout": _millis(min(left, self._config.statement_max)),
