@@ -13,11 +13,12 @@ from tests.fakes.audit import MemoryAudit
 from tests.fakes.clock import DrivenClock
 from tests.fakes.engine import ScriptedEngine
 from watchkey.flows.request_access import Directory, RequestAccess
-from watchkey.model.access import Allow, Caller, Deny, FactKind, Outcome, Reason, Subject, Verdict
+from watchkey.model.access import Agreement, Allow, Caller, Deny, FactKind, Link, Outcome, Reason, Subject, Verdict
 from watchkey.model.audit import AuditEvent, DecisionMade, DecisionsRepeated
-from watchkey.model.ids import CallerId, PrivilegeName, ResourceId, SubjectId
-from watchkey.model.oncall import Incident, Involvement
+from watchkey.model.ids import CallerId, PersonId, PrivilegeName, ResourceId, SourceName, SubjectId
+from watchkey.model.oncall import Incident, Involvement, Scope, ScopeKind
 from watchkey.ports import RosterStore
+from watchkey.rules.identity import Links
 from watchkey.rules.roster import RosterIndex
 from watchkey.stores.memory import MemoryRosters
 
@@ -416,3 +417,30 @@ def test_dependencies_of_the_configuration_carry_a_responder_across() -> None:
     answer = desk.ask(privilege="read")
     assert (answer.reason, answer.evidence[0].path) == (Reason.RESPONDING, ("checkout", "orders"))
     assert desk.ask().reason is Reason.OUTSIDE_BLAST_RADIUS
+
+
+SECOND = Scope(SourceName("calendar"), ScopeKind.SCHEDULE, "orders-primary")
+
+
+def test_a_second_source_that_changes_its_mind_ends_a_repeated_allow_at_once() -> None:
+    pairs = [
+        Link(subject=SubjectId("alice"), source=name, person=PersonId("PALICE")) for name in (SOURCE, SECOND.source)
+    ]
+    both = resource(second_scopes=(SECOND,), agreement=Agreement.ALWAYS)
+    desk = Desk(directory=Directory(resources={both.id: both}, links=Links(pairs)))
+    desk.read(index(shift()))
+    desk.read(index(shift(), source=SECOND.source))
+    allowed = desk.ask()
+    assert isinstance(allowed, Allow)
+    assert [ground.source for ground in allowed.grounds] == [SOURCE, SECOND.source]
+    desk.read(index(shift("PBOB"), source=SECOND.source))
+    assert desk.ask().reason is Reason.SOURCES_DISAGREE
+
+
+def test_who_is_nobody_and_is_written_like_somebody_is_told_to_the_operator(caplog: pytest.LogCaptureFixture) -> None:
+    desk = Desk()
+    desk.read(index(shift()))
+    for name, told in (("mallory", 0), ("\u0430lice", 1), ("Alice", 1), ("alice", 0)):
+        caplog.clear()
+        desk.ask(name)
+        assert [record.message for record in caplog.records].count("identity.look_alike") == told

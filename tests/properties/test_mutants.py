@@ -14,6 +14,7 @@ from tests.flows import (
     test_keep_roster,
     test_request_access,
     test_sync_roster,
+    test_watch_links,
 )
 from tests.model import test_oncall, test_secret
 from tests.properties.planting import Mutant
@@ -85,6 +86,10 @@ def prolonged() -> None:
     test_confirmation.test_whatever_changes_of_it_nobody_has_vouched_for_and_the_word_lapses(
         {"ends_at": test_confirmation.NOW + 2 * test_confirmation.HOUR}
     )
+
+
+def untold() -> None:
+    test_watch_links.test_what_cannot_be_recorded_is_told_again("audit")
 
 
 def silent() -> None:
@@ -314,6 +319,15 @@ CAUGHT: tuple[tuple[Mutant, Callable[[], None]], ...] = (
             "a closed end", "watchkey.model.oncall:Shift.covers", "instant < self.ends_at", "instant <= self.ends_at"
         ),
         test_oncall.test_a_shift_covers_its_first_instant_and_not_its_last,
+    ),
+    (
+        Mutant(
+            "what could not be recorded counts as told",
+            "watchkey.flows.watch_links:WatchLinks.look",
+            "    else:\n        self._kept = kept",
+            "    self._kept = kept",
+        ),
+        untold,
     ),
     (
         Mutant(

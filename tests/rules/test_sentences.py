@@ -137,6 +137,13 @@ def test_every_plain_reason_has_words_without_holes(reason: Reason) -> None:
     assert denied.sentence[0].isupper() or denied.sentence.startswith(("alice", "orders-db"))
 
 
+@pytest.mark.parametrize("name", ["Alice", "\u0430lice", "al\u200bice", "ALICE "])
+def test_somebody_who_is_written_like_another_is_told_apart(name: str) -> None:
+    asked = question(shift(), asks=request(name))
+    assert "looks like 'alice', who is" in sentence(asked)
+    assert "not linked to anybody" in sentence(question(shift(), asks=request("mallory")))
+
+
 def test_a_plain_denial_names_whom_and_what() -> None:
     assert plain_denial(request(), Reason.NOT_LINKED, NOW).sentence == (
         "alice is not linked to anybody in the on-call tool; an operator can add the link."

@@ -13,6 +13,7 @@ from tests.fakes.scripted_http import answer, scripted
 from tests.wiring.configured import LOCAL, configured, first_read, kinds
 from watchkey.model.access import Allow, Decision, Reason
 from watchkey.model.errors import Malformed, Refused
+from watchkey.rules.link_check import LinkTrouble
 from watchkey.wiring import Service, build
 
 
@@ -210,3 +211,28 @@ def test_asking_elsewhere_has_a_number_of_its_own_and_a_policy_that_comes_back_i
     with pytest.raises(Refused, match="it is its revision 6, older than the running revision 7"):
         build(configured(tmp_path, "policy: fleet", own(6)))
     assert asyncio.run(number(own(8))) == 4
+
+
+def test_a_changed_address_of_somebody_who_is_linked_is_told_while_it_runs(tmp_path: Path) -> None:
+    roster = tmp_path / "roster.yaml"
+
+    async def scenario() -> int:
+        settings = configured(tmp_path)
+        roster.write_text(roster.read_text().replace("{name: Alice}", "{name: Alice, emails: [alice@example.com]}"))
+        async with build(settings) as service:
+            await first_read(service)
+            for _ in range(300):
+                if service.audit.recall("links") is not None:
+                    break
+                await asyncio.sleep(0.01)
+            roster.write_text(roster.read_text().replace("alice@example.com", "mallory@example.com"))
+            service.sync.hint(LOCAL)
+            for _ in range(500):
+                if service.watch_links.alerts:
+                    break
+                await asyncio.sleep(0.01)
+            return service.watch_links.alerts[LinkTrouble.EMAIL_CHANGED]
+
+    assert asyncio.run(scenario()) == 1
+    (entry,) = [entry for entry in kinds(tmp_path / "watchkey.db") if "link.alert" in entry]
+    assert "mallory@example.com" in entry

@@ -233,6 +233,7 @@ class RequestAccess:
         if self._observe is not None:
             self._observe(question, findings, document, decision)
         if isinstance(decision, Deny):
+            self._note_look_alike(decision)
             decision = replace(decision, grounds=grounds(question))
         return decision, basis
 
@@ -255,6 +256,14 @@ class RequestAccess:
             dependents=self.directory.dependents,
             partings=self._partings.get((subject.id, request.privilege, resource.id), ()),
         )
+
+    def _note_look_alike(self, decision: Deny) -> None:
+        """Tell the operator of a subject who is nobody and is written like somebody; the caller is told in words."""
+        if decision.reason is not Reason.NOT_LINKED:
+            return
+        subject = decision.request.subject.id
+        if (other := self.directory.links.looks_like(subject)) is not None:
+            log.warning("identity.look_alike", extra={"why": f"{subject!a} looks like {other!a}"})
 
     def _views(self, resource: Resource) -> dict[SourceName, View]:
         held = self._rosters.held()

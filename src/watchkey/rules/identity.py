@@ -166,13 +166,14 @@ class Links:
     look-alike letters are a contradiction too, unless they mean different sources.
     """
 
-    __slots__ = ("_ambiguous", "_persons", "_subjects", "problems")
+    __slots__ = ("_ambiguous", "_by_form", "_persons", "_subjects", "problems")
 
     def __init__(self, links: Iterable[Link] = ()) -> None:
         distinct = tuple(dict.fromkeys(links))
         self.problems: tuple[LinkProblem, ...] = tuple(_problems(distinct))
         self._persons: Final = {(link.subject, link.source): link.person for link in distinct}
         self._subjects: Final = {(link.person, link.source): link.subject for link in distinct}
+        self._by_form: Final = {_seen_form(link.subject): link.subject for link in distinct}
         self._ambiguous: Final = {
             (link.subject, link.source): Ambiguous(why=problem.why)
             for problem in self.problems
@@ -188,6 +189,11 @@ class Links:
         """Return the person that the subject is in the source; None when nobody has linked them."""
         key = (subject, source)
         return self._ambiguous.get(key) or self._persons.get(key)
+
+    def looks_like(self, subject: SubjectId) -> SubjectId | None:
+        """Return another linked subject that a reader takes this one for; None when there is none."""
+        found = self._by_form.get(_seen_form(subject))
+        return None if found == subject else found
 
     def subject_of(self, person: PersonId, source: SourceName) -> SubjectId | None:
         """Return the one subject that is this person; None when there is none, or when it is ambiguous."""

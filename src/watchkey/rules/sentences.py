@@ -123,7 +123,7 @@ def _missing(  # noqa: PLR0911 -- a table of sentences
     question: Question, findings: Findings, reason: Reason, verdict: Verdict, zone: tzinfo
 ) -> str:
     if reason in _PLAIN:
-        return _plain(question.request, reason, verdict.detail)
+        return _look_alike(question, reason) or _plain(question.request, reason, verdict.detail)
     request, resource = question.request, question.resource
     subject = request.subject.id
     evidence = next((finding.evidence for finding in findings.facts if finding.objection is reason), None)
@@ -197,6 +197,18 @@ def _stale(question: Question) -> str:
         f"The on-call source of {question.resource.id} has not been read for {age}, longer than the "
         f"{_length(question.resource.age_max)} that count as fresh, so nobody new is let in "
         f"({question.resource.stale_mode} mode)."
+    )
+
+
+def _look_alike(question: Question, reason: Reason) -> str:
+    """What to say of a subject who is nobody and is written like somebody; empty for any other."""
+    subject = question.request.subject.id
+    other = question.links.looks_like(subject) if reason is Reason.NOT_LINKED else None
+    if other is None:
+        return ""
+    return (
+        f"{subject!a} is linked to nobody, and looks like {other!a}, who is: a name written in another way, or "
+        "somebody who poses as them."
     )
 
 

@@ -20,6 +20,7 @@ from watchkey.flows.request_access import RequestAccess
 from watchkey.flows.shadow_policy import ShadowPolicy
 from watchkey.flows.swap_policy import SwapPolicy, older
 from watchkey.flows.sync_roster import SyncRoster
+from watchkey.flows.watch_links import WatchLinks
 from watchkey.model.access import Resource
 from watchkey.model.audit import Noted, PolicySwapped, ServiceStarted, ServiceStopped
 from watchkey.model.errors import PortError, Refused
@@ -65,6 +66,7 @@ class Service:
     shadow: ShadowPolicy | None
     tokens: LoginTokens
     confirm_shift: ConfirmShift
+    watch_links: WatchLinks
     fleets: FleetParts
     _footprints: dict[str, object]
     _look_now: asyncio.Event = field(default_factory=asyncio.Event)
@@ -86,6 +88,7 @@ class Service:
         await _note_policies(self)
         self._stack.push_async_callback(_cancelled, asyncio.create_task(self.sync.run(), name="sync"))
         self._stack.push_async_callback(_cancelled, asyncio.create_task(self._write_repeats(), name="repeats"))
+        self._stack.push_async_callback(_cancelled, asyncio.create_task(self.watch_links.run(), name="links"))
         self._stack.push_async_callback(_cancelled, asyncio.create_task(self._follow_policies(), name="policies"))
         if self.shadow is not None:
             self._stack.push_async_callback(_cancelled, asyncio.create_task(self.shadow.run(), name="shadow"))
@@ -194,6 +197,7 @@ def build(settings: Settings) -> Service:
                 engines=engines, prepare=partial(candidate, settings), audit=audit, memory=audit, clock=clock
             ),
             shadow=shadow,
+            watch_links=_watch_links(settings, rosters, audit, clock, sync),
             tokens=LoginTokens(audit=audit, clock=clock, new_secret=partial(secrets.token_urlsafe, 32)),
             confirm_shift=ConfirmShift(
                 clock=clock,
@@ -249,6 +253,21 @@ def _request_access(
         time_floor=audit.high_water,
         observe=None if shadow is None else shadow.watch,
     )
+
+
+def _watch_links(
+    settings: Settings, rosters: RosterStore, audit: SqliteStore, clock: Clock, sync: SyncRoster
+) -> WatchLinks:
+    watch = WatchLinks(
+        links=settings.links,
+        others=tuple(settings.groups),
+        rosters=rosters,
+        memory=audit,
+        audit=audit,
+        clock=clock,
+    )
+    sync.listeners.append(watch.roster_changed)
+    return watch
 
 
 def _sync(

@@ -14,8 +14,10 @@ from tests.fakes.memory import DictMemory
 from watchkey.entrypoints.http.metrics import Metrics
 from watchkey.flows.shadow_policy import ShadowPolicy
 from watchkey.flows.swap_policy import Candidate, SwapPolicy
+from watchkey.flows.watch_links import WatchLinks
 from watchkey.model.access import Reason
 from watchkey.ports import PolicyEngine
+from watchkey.rules.link_check import LinkTrouble
 from watchkey.rules.policy_change import Change
 from watchkey.stores import memory as rosters
 
@@ -85,3 +87,15 @@ def test_policies_and_what_stands_beside_them() -> None:
     assert found["watchkey_shadow_compared_total", ()] == 5
     assert found["watchkey_shadow_lost_total", ()] == 2
     assert found["watchkey_shadow_changes_total", (("change", "loses"),)] == 2
+
+
+def test_what_is_wrong_with_links_is_counted() -> None:
+    clock, store = DrivenClock(), rosters.build()
+    watch = WatchLinks(links=(), others=(), rosters=store, memory=DictMemory(), audit=MemoryAudit(), clock=clock)
+    watch.alerts[LinkTrouble.EMAIL_CHANGED] += 2
+    watch.standing[LinkTrouble.INACTIVE] += 1
+    service = SimpleNamespace(rosters=store, source_names=(), clock=clock, watch_links=watch)
+    found = samples(Metrics(service).text())  # type: ignore[arg-type]  # as much of a service as figures need
+    assert found["watchkey_link_alerts_total", (("trouble", "email_changed"),)] == 2
+    assert found["watchkey_link_troubles", (("trouble", "inactive"),)] == 1
+    assert found["watchkey_link_troubles", (("trouble", "gone"),)] == 0

@@ -14,9 +14,11 @@ from watchkey.entrypoints.http.fleet_metrics import collect_fleets
 from watchkey.entrypoints.http.fleets import Fleets
 from watchkey.flows.shadow_policy import ShadowPolicy
 from watchkey.flows.swap_policy import SwapPolicy
+from watchkey.flows.watch_links import WatchLinks
 from watchkey.model.access import Decision, Reason
 from watchkey.model.ids import SourceName
 from watchkey.ports import Clock, RosterStore
+from watchkey.rules.link_check import LinkTrouble
 
 CONTENT_TYPE: Final = b"text/plain; version=0.0.4; charset=utf-8"
 
@@ -118,6 +120,7 @@ class Metrics(Collector):
         yield from self._collect_connections()
         yield from self._collect_sources()
         yield from self._collect_policies()
+        yield from self._collect_links()
         if self.fleets is not None:
             yield from collect_fleets(self.fleets, self._service.clock.monotonic())
 
@@ -174,6 +177,19 @@ class Metrics(Collector):
             for change, number in shadow.changes.items():
                 changes.add_metric([change.value], number)
             yield changes
+
+    def _collect_links(self) -> Iterator[Metric]:
+        """What is wrong with the links between subjects and people."""
+        watch: WatchLinks | None = getattr(self._service, "watch_links", None)  # tests wire services without it
+        if watch is None:
+            return
+        alerts = CounterMetricFamily("watchkey_link_alerts", "Troubles with links that were told.", labels=["trouble"])
+        standing = GaugeMetricFamily("watchkey_link_troubles", "Troubles with links that stand.", labels=["trouble"])
+        for trouble in LinkTrouble:
+            alerts.add_metric([trouble.value], watch.alerts[trouble])
+            standing.add_metric([trouble.value], watch.standing[trouble])
+        yield alerts
+        yield standing
 
     def _service_policies(self) -> Iterator[str]:
         yield from getattr(self._service, "engines", ())
