@@ -28,6 +28,8 @@ from watchkey.stores.sqlite import Config, SqliteStore, build
 PUBLIC = str(KEY.verifying)
 STRANGER = str(SigningKey("example.com/audit", bytes(32)).verifying)
 
+N = len(EVENTS)
+
 
 def run(*words: str | Path) -> Result:
     return CliRunner().invoke(audit, [str(word) for word in words])
@@ -67,13 +69,13 @@ def body_of(database: Path, seq: int) -> bytes:
 
 def test_a_log_as_it_was_signed_is_ok(database: Path) -> None:
     result = run("verify", "--db", database, "--key", PUBLIC)
-    assert (result.exit_code, result.stdout) == (0, "ok  9 entries are as they were signed by example.com/audit\n")
+    assert (result.exit_code, result.stdout) == (0, f"ok  {N} entries are as they were signed by example.com/audit\n")
     assert result.stderr == ""
 
 
 def test_the_answer_for_programs(database: Path) -> None:
     answer = json.loads(run("verify", "--db", database, "--key", PUBLIC, "--json").stdout)
-    assert (answer["verdict"], answer["entries"], answer["covered"], answer["uncovered"]) == ("ok", 9, 9, 0)
+    assert (answer["verdict"], answer["entries"], answer["covered"], answer["uncovered"]) == ("ok", N, N, 0)
     assert answer["findings"] == []
     assert len(answer["root"]) == 64
 
@@ -122,7 +124,7 @@ def test_an_old_copy_is_a_rollback(database: Path, tmp_path: Path) -> None:
     shutil.copy(tmp_path / "old", database)
     result = run("verify", "--db", database, "--key", PUBLIC)
     assert result.exit_code == 3
-    said = "entry 9 is missing at the end: the remembered checkpoint watchkey.db.checkpoint covers 10 entries"
+    said = f"entry {N} is missing at the end: the remembered checkpoint watchkey.db.checkpoint covers {N + 1} entries"
     assert result.stdout == f"ROLLED BACK  {said}\n"
 
 
@@ -138,7 +140,7 @@ def test_an_anchor_that_was_kept_elsewhere_finds_a_complete_rollback(database: P
     for kept in ("anchor", "line"):
         result = run("verify", "--db", old, "--key", PUBLIC, "--since", tmp_path / kept)
         assert (result.exit_code, result.stderr) == (3, "")
-        assert f"{kept} covers 10 entries" in result.stdout
+        assert f"{kept} covers {N + 1} entries" in result.stdout
     shutil.rmtree(old.parent)
 
 
@@ -227,15 +229,15 @@ def test_an_entry_that_is_not_there_has_no_proof(database: Path) -> None:
 def exported(database: Path, tmp_path: Path) -> Path:
     file = tmp_path / "audit.jsonl"
     result = run("export", "--db", database, "-o", file)
-    assert (result.exit_code, result.stderr) == (0, "9 entries and their checkpoint\n")
+    assert (result.exit_code, result.stderr) == (0, f"{N} entries and their checkpoint\n")
     return file
 
 
 def test_an_export_is_json_lines_that_verify(database: Path, tmp_path: Path) -> None:
     file = exported(database, tmp_path)
     lines = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
-    assert [line.get("seq") for line in lines] == [*range(9), None]
-    assert lines[-1]["checkpoint"].startswith("example.com/audit\n9\n")
+    assert [line.get("seq") for line in lines] == [*range(N), None]
+    assert lines[-1]["checkpoint"].startswith(f"example.com/audit\n{N}\n")
     assert run("verify", "--export", file, "--key", PUBLIC).exit_code == 0
     assert run("export", "--db", database).stdout == file.read_text(encoding="utf-8")
 
@@ -252,13 +254,13 @@ def lines_changed(file: Path, change: str) -> None:
         case "inserted":
             lines.insert(3, lines[3])
         case "cut":
-            del lines[7:9]
+            del lines[N - 2 : N]
         case "appended":
-            lines.insert(9, lines[8].replace(b'"seq":8', b'"seq":9'))
+            lines.insert(N, lines[N - 1].replace(b'"seq":%d' % (N - 1), b'"seq":%d' % N))
         case "no checkpoint":
-            del lines[9]
+            del lines[N]
         case "another checkpoint":
-            lines[9] = lines[9].replace(b"\\n9\\n", b"\\n8\\n")
+            lines[N] = lines[N].replace(b"\\n%d\\n" % N, b"\\n%d\\n" % (N - 1))
         case "nonsense":
             lines[3] = b"nonsense\n"
         case "empty line":
@@ -296,7 +298,7 @@ def test_a_changed_export_is_found(database: Path, tmp_path: Path, change: str) 
 def test_tail_shows_one_line_for_each_entry(database: Path) -> None:
     lines = run("tail", "--db", database, "-n", "3").stdout.splitlines()
     assert len(lines) == 3
-    assert lines[0].startswith("2026-11-25 03:04:05Z        6  service_started  version=")
+    assert lines[0].startswith(f"2026-11-25 03:04:05Z {N - 3:>8}  service_started  version=")
     first = run("tail", "--db", database).stdout.splitlines()[0]
     assert first == (
         "2026-11-25 03:04:05Z        0  ALLOW  alice@example.com write orders-db  until 03:34Z  "
@@ -306,7 +308,7 @@ def test_tail_shows_one_line_for_each_entry(database: Path) -> None:
 
 def test_tail_for_programs_is_the_entries_as_they_are_stored(database: Path) -> None:
     lines = run("tail", "--db", database, "-n", "2", "--json").stdout.splitlines()
-    assert [line.encode() for line in lines] == [body_of(database, 7), body_of(database, 8)]
+    assert [line.encode() for line in lines] == [body_of(database, N - 2), body_of(database, N - 1)]
 
 
 def test_a_name_with_an_escape_sequence_does_not_move_the_cursor(tmp_path: Path) -> None:
@@ -330,7 +332,7 @@ def test_tail_follows(database: Path) -> None:
         [*command, "tail", "-n", "1", "-f", "--json", "--db", str(database)], stdout=subprocess.PIPE, text=True
     ) as process:
         assert process.stdout is not None
-        assert json.loads(process.stdout.readline())["seq"] == 8
+        assert json.loads(process.stdout.readline())["seq"] == N - 1
         store = open_store(database)
         store.append_and_block(allow(9))
         assert json.loads(process.stdout.readline())["sentence"] == "allow 9"
@@ -361,9 +363,9 @@ def test_a_rollback_is_accepted_only_after_asking(database: Path, tmp_path: Path
     shutil.copy(tmp_path / "old", database)
     refused = accept("n\n")
     assert refused.exit_code == 1
-    assert "Missing: entry 9" in refused.stderr
+    assert f"Missing: entry {N}" in refused.stderr
     assert run("verify", "--db", database, "--key", PUBLIC).exit_code == 3
     accepted = accept("y\n")
-    assert "the log goes on from entry 9, which says what is missing" in accepted.stdout
+    assert f"the log goes on from entry {N}, which says what is missing" in accepted.stdout
     assert run("verify", "--db", database, "--key", PUBLIC).exit_code == 0
     assert "audit.rollback_accepted" in run("tail", "--db", database, "-n", "1").stdout
