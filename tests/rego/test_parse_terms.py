@@ -102,3 +102,17 @@ def test_commas_before_the_first_element_are_tolerated() -> None:
 
 def test_a_wildcard_is_another_variable_each_time() -> None:
     assert answer("p if { [_, _] = [1, 2] }") is True
+
+
+def test_a_fraction_may_follow_a_point() -> None:
+    assert answer("p := [.01, -.5]") == [0.01, -0.5]
+    assert "invalid float" in errors("p := . 3.14")[0]
+
+
+def test_no_blank_is_needed_between_in_and_an_array() -> None:
+    assert answer("p := 1 in[1, 2]") is True
+    assert answer("p if every k, v in[1, 2] { k + 1 == v }") is True
+
+
+def test_a_call_where_a_rule_has_to_stand() -> None:
+    assert "conflicts with built-in function" in errors("p := 1 array.reverse(x)")[0]

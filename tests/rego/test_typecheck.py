@@ -109,3 +109,30 @@ def test_the_error_says_both_types() -> None:
     with pytest.raises(RegoErrors) as caught:
         policy('p if { 1 == "a" }')
     assert caught.value.errors[0].hint == "left: number, right: string"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "p := product({1, true})",
+        'p := io.jwt.encode_sign({true: "a"}, {}, {})',
+        'p := "c" in {false}',
+        'p if { ["a" | true] == [1 | true] }',
+    ],
+)
+def test_literals_are_looked_into(text: Any) -> None:
+    assert "rego_type_error" in errors(text)[0]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "import future.keywords.or\np if { {null & {1}} or input.b }",
+        "p if every x in [1] { x == true }",
+        'p if every x in {"b"} { [y | some y in x] == 1 }',
+        "r := [set() | true]\np := input.n * data.t.r",
+        "p := product(-input.x)",
+    ],
+)
+def test_what_opa_leaves_alone_is_left_alone(text: Any) -> None:
+    assert errors(text) == []

@@ -275,3 +275,7 @@ def test_names_of_types() -> None:
 
 def test_sort_keys_agree_with_compare() -> None:
     assert sorted(LADDER[1::2] + LADDER[::2], key=sort_key) == LADDER
+
+
+def test_composite_keys_are_written_as_go_does() -> None:
+    assert to_json(Object({("<&>", "\u2028"): 1})) == {'["\\u003c\\u0026\\u003e","\\u2028"]': 1}

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from watchkey.rego.ast import Expr, Module, Term, Unify, Var
+from watchkey.rego.ast import Expr, Module, Rule, Term, Unify, Var
 from watchkey.rego.builtins import Builtin, registered
 from watchkey.rego.checks import FunctionChecks, import_problems, root_problems, statements_of
 from watchkey.rego.codegen import all_expressions, is_pattern
@@ -15,7 +15,7 @@ from watchkey.rego.errors import RegoError, RegoErrors
 from watchkey.rego.parse_modules import parse_module
 from watchkey.rego.policy import Policy
 from watchkey.rego.program import Program, branch_terms
-from watchkey.rego.resolve import ResolvedRule, Resolver
+from watchkey.rego.resolve import ResolvedRule, Resolver, dotted
 from watchkey.rego.runtime import State
 from watchkey.rego.safety import Safety, direct_vars
 from watchkey.rego.typecheck import check_types
@@ -153,6 +153,7 @@ class _Compiler:
             resolver = Resolver(module.source, names, known, strict=self.strict, dialect=module.dialect)
             self.program.add_package(package)
             for rule in module.rules:
+                self._no_call(rule, module)
                 resolved = _lift_arguments(resolver.rule(rule, module))
                 self.rules.append(resolved)
                 self.program.add(resolved)
@@ -160,6 +161,15 @@ class _Compiler:
             self.unused.extend(resolver.unused)
             self.errors.extend(import_problems(module, resolver.used_globals, strict=self.strict))
             self.errors.extend(root_problems(module))
+
+    def _no_call(self, rule: Rule, module: Module) -> None:
+        """A call of a built-in where a rule has to stand would declare a function of its name."""
+        if rule.args is None or rule.has_body or rule.has_value:
+            return
+        parts = [part.name if isinstance(part, Var) else getattr(part, "value", None) for part in rule.path]
+        if dotted(parts) in self.builtins:
+            message = "rule name conflicts with built-in function"
+            self.errors.append(module.source.error("rego_parse_error", message, rule.at))
 
     def _check_functions(self) -> None:
         for rule in self.rules:

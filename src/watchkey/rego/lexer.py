@@ -145,7 +145,8 @@ class Lexer:
             self._fail("illegal number format", start)
         if following == "." and not self.text[end + 1 : end + 2].isalpha():
             self._fail("illegal number format: expected fraction", start)
-        if len(text) > 1 and text[0] == "0" and text[1] in "0123456789":
+        is_fraction = self.text[start - 1 : start] == "." and start > 0
+        if len(text) > 1 and text[0] == "0" and text[1] in "0123456789" and not is_fraction:
             self._fail("illegal number format: expected number without leading zero", start)
         return self._take(NUMBER, text, end)
 

@@ -22,7 +22,7 @@ from watchkey.rego.ast import (
     Var,
 )
 from watchkey.rego.cursor import MAX_CHAIN, Cursor, ParseFailure, TooDeep
-from watchkey.rego.errors import LimitExceeded
+from watchkey.rego.errors import LimitExceeded, MalformedValue
 from watchkey.rego.lexer import NAME, NUMBER, PARSE_ERROR, STRING, SYMBOL, TEMPLATE, Token
 from watchkey.rego.source import Source
 from watchkey.rego.values import FALSE, TRUE, parse_number
@@ -96,14 +96,22 @@ class TermParser(Cursor):
                 value = self._binary(0)
             except ParseFailure:
                 value = None
-            if value is not None and self.at_keyword("in"):
+            if value is not None and self._at_in():
                 at = self.advance().start
                 return self._operation(MEMBER_WITH_KEY, [left, value, self._binary(0)], at)
             self.goto(saved)
-        if self.at_keyword("in"):
+        if self._at_in():
             at = self.advance().start
             return self._operation(MEMBER, [left, self._binary(0)], at)
         return None
+
+    def _at_in(self) -> bool:
+        """Whether the operator follows, also one with no blank before an array: ``x in[1]``."""
+        token = self.current
+        return self.at_keyword("in") or (
+            token.kind == NAME and token.text == "in" and "in" in self.keywords and not token.newline
+            and self.peek().text == "["
+        )  # fmt: skip
 
     def _binary(self, level: int) -> Term:
         """Left-associative operators of `level` and tighter."""
@@ -205,6 +213,8 @@ class TermParser(Cursor):
         text = prefix.replace(".", "0.") + self.advance().text
         try:
             return Const(parse_number(text), at)
+        except MalformedValue:
+            raise self.failure("invalid float", at) from None
         except LimitExceeded as problem:
             raise self.failure(f"number too big: {problem.message}", at) from None
 

@@ -31,7 +31,7 @@ from watchkey.rego.parse_terms import MEMBER
 from watchkey.rego.program import Program, RuleNode
 from watchkey.rego.resolve import ROOTS, TYPE_ERROR, Branch, ResolvedRule, dotted
 from watchkey.rego.source import Source
-from watchkey.rego.types import ANY, BOOLEAN, STRING, Anything, Mapping, SetOf, Type, array_of, object_of
+from watchkey.rego.types import ANY, BOOLEAN, STRING, Mapping, SetOf, Type, Union, array_of, object_of
 from watchkey.rego.types import Array as ArrayType
 from watchkey.rego.typing import (
     compatible,
@@ -44,6 +44,7 @@ from watchkey.rego.typing import (
     union,
     values_of,
 )
+from watchkey.rego.values import Object, Set
 
 _COMPARED: Final = frozenset({"eq", "equal"})
 
@@ -181,8 +182,10 @@ class BodyTypes:
             self._inner(node.body)
             self._silent = silent
         elif isinstance(node, Logical):
+            silent, self._silent = self._silent, True  # as inside of every
             self._inner(node.left)
             self._inner(node.right)
+            self._silent = silent
 
     def _statement(self, term: Term) -> None:
         if isinstance(term, Call):
@@ -371,15 +374,40 @@ class BodyTypes:
         given = [self.term(arg) for arg in call.args]
         wanted = self.checker.arguments(call.target)
         if wanted is not None and call.target != "print":
-            for have, want in zip(given, wanted, strict=False):
-                if not compatible(have, want):
+            for arg, have, want in zip(call.args, given, wanted, strict=False):
+                if not compatible(have, want) or not self._fits(arg, want):
                     listed = ", ".join(str(each) for each in given)
                     needed = ", ".join(str(each) for each in wanted)
                     self._error(f"{call.target}: invalid argument(s)", call.at, f"have ({listed}), want ({needed})")
                     break
-        if call.target == "minus":
-            return given[0] if not isinstance(given[0], Anything) else self.checker.result("minus")
+        if call.target == MEMBER and call.infix:
+            self._match(given[0], values_of(given[1]), call.at)
         return self.checker.result(call.target) if call.target != "print" else BOOLEAN
+
+    def _fits(self, term: Term, want: Type) -> bool:
+        """Whether each part of a literal may be what is wanted; `compatible` asks for one part of a set only."""
+        if isinstance(term, Const):
+            return _value_fits(term.value, want)
+        if isinstance(want, Union):
+            return any(self._fits(term, option) for option in want.of)
+        if isinstance(term, SetTerm) and isinstance(want, SetOf) and want.of is not None:
+            return all(self._fits(item, want.of) for item in term.items)
+        if isinstance(term, ObjectTerm) and isinstance(want, Mapping) and want.key is not None and not want.fields:
+            inner = want.value or ANY
+            return all(self._fits(key, want.key) and self._fits(item, inner) for key, item in term.pairs)
+        return compatible(self.term(term), want)
+
+
+def _value_fits(value: Any, want: Type) -> bool:
+    """The same for a literal that is constant."""
+    if isinstance(want, Union):
+        return any(_value_fits(value, option) for option in want.of)
+    if type(value) is Set and isinstance(want, SetOf) and want.of is not None:
+        return all(_value_fits(item, want.of) for item in value)
+    if type(value) is Object and isinstance(want, Mapping) and want.key is not None and not want.fields:
+        inner = want.value or ANY
+        return all(_value_fits(key, want.key) and _value_fits(item, inner) for key, item in value.items())
+    return compatible(type_of(value), want)
 
 
 def _target_path(modifier: With) -> tuple[Any, ...]:

@@ -378,8 +378,12 @@ def text_pairs(value: Object) -> list[tuple[str, Any]]:
 
 
 def key_text(key: Any) -> str:
-    """An object key as JSON needs it: a string as it is, any other value as its JSON text."""
-    return key if type(key) is str else json_text(key)
+    """An object key as JSON needs it: a string as it is, any other value as its JSON text, as Go writes it."""
+    return key if type(key) is str else json_text(key).translate(_GO_ESCAPES)
+
+
+_GO_ESCAPES: Final = {ord(each): f"\\u{ord(each):04x}" for each in "<>&\u2028\u2029"}
+"""What Go's JSON escapes so that it may stand in HTML."""
 
 
 def json_text(value: Any) -> str:
