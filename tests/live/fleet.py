@@ -85,7 +85,7 @@ class Fleet:
         self.hand_over()
         configuration: Any = wiring.opa_configuration(self.settings.fleets["prod"], self.url)
         configuration["decision_logs"]["reporting"] = {"min_delay_seconds": 1, "max_delay_seconds": 1}
-        polling = {"min_delay_seconds": 1, "max_delay_seconds": 2}
+        polling = {"min_delay_seconds": 1, "max_delay_seconds": 1}
         configuration["bundles"]["prod"]["polling"] = polling | (
             {"long_polling_timeout_seconds": 10} if poll == "long" else {}
         )
@@ -120,7 +120,7 @@ class Fleet:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for name in list(self._processes):
+        for name in sorted(self._processes):  # the OPA first: it has something to send until it ends
             self.stop(name)
 
     def start_watchkey(self) -> None:

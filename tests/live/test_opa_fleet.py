@@ -41,7 +41,7 @@ def test_the_page_does_what_it_says(tmp_path: Path) -> None:
         else:
             script.append(text.replace("sync: {poll: 2s}", f"sync: {{poll: 2s}}\nlisten: {{http: {{port: {port}}}}}"))
     whole = "\n".join(script).replace("127.0.0.1:8181", f"127.0.0.1:{port}")
-    whole = whole.replace("127.0.0.1:8282", f"127.0.0.1:{opa_port}").replace("+40 seconds", "+12 seconds")
+    whole = whole.replace("127.0.0.1:8282", f"127.0.0.1:{opa_port}").replace("+20 seconds", "+6 seconds")
     environ = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     run = subprocess.Popen(
         ["bash", "-c", whole], cwd=tmp_path, env=environ, text=True,

@@ -34,6 +34,7 @@ from watchkey.rules.fleet_data import (
     links_document,
     resource_document,
     roster_document,
+    shared,
     span_ns,
 )
 from watchkey.rules.roster import RosterIndex
@@ -85,6 +86,15 @@ def test_only_what_the_scopes_touch_is_told() -> None:
     assert told["scopes"] == {"service": {"orders": "orders-policy"}, "escalation_policy": {}, "schedule": {}}
     assert b"example.com" not in canonical_data(told)
     assert b"slow" not in canonical_data(told)
+
+
+def test_what_stays_the_same_is_the_same_object() -> None:
+    old = roster_document(held(index(shift(), shift("PBOB", schedule="b"))), [SERVICE])
+    changed = index(shift(), shift("PBOB", schedule="b", level=2))
+    new = shared(roster_document(held(changed), [SERVICE]), old)
+    assert new == roster_document(held(changed), [SERVICE])
+    assert new["shifts"]["PALICE"] is old["shifts"]["PALICE"]
+    assert new["shifts"]["PBOB"][0]["level"] == 2
 
 
 def test_a_linked_person_without_a_shift_is_told_too() -> None:

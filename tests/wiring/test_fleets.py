@@ -141,6 +141,15 @@ def test_a_policy_in_the_old_dialect_says_so() -> None:
     assert made.rego_versions == {"policy/0-own.rego": 0}
 
 
+def test_files_of_one_policy_may_differ_in_their_dialect() -> None:
+    modules = {
+        "a.rego": 'package watchkey\n\ndecision = {"allow": data.b.x} { true }\n',
+        "b.rego": "package b\n\nx if 1 == 1\n",
+    }
+    made = fleet_policy(rego.Config(modules=modules, versions={"a.rego": "v0"}), "h")
+    assert made.rego_versions == {"policy/0-a.rego": 0}
+
+
 @pytest.mark.parametrize(
     ("config", "why"),
     [

@@ -41,6 +41,7 @@ from watchkey.rules.fleet_data import (
     links_document,
     resource_document,
     roster_document,
+    shared,
 )
 from watchkey.rules.identity import Links
 from watchkey.rules.policy_input import nanoseconds
@@ -285,6 +286,8 @@ class PublishBundle:
         known = self._parts.get(source)
         if known is None or known[0] != key:
             document = roster_document(facts, scopes, linked_people(links, source))
+            if known is not None:
+                document = shared(document, known[1].value)
             known = self._parts[source] = key, data_part([ROOT, "roster", source], document)
         return known[1]
 

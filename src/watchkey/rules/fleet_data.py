@@ -88,6 +88,14 @@ def roster_document(held: HeldFacts, scopes: Iterable[Scope], linked: Iterable[P
     }
 
 
+def shared(new: dict[str, Any], old: Mapping[str, Any]) -> dict[str, Any]:
+    """The new roster document with the old one's parts wherever they are equal: less memory, and quicker deltas."""
+    for name in ("people", "shifts", "responding"):
+        part, known = new[name], old[name]
+        new[name] = {key: known[key] if known.get(key) == value else value for key, value in part.items()}
+    return new
+
+
 def freshness_document(held: HeldFacts) -> dict[str, int | None]:
     """How old a roster is; apart from the roster itself because it changes with each read."""
     return {"read_ns": nanoseconds(held.read_at), "taken_ns": nanoseconds(held.index.roster.taken_at)}

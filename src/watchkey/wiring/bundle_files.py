@@ -122,7 +122,7 @@ def opa_configuration(fleet: FleetSettings, url: str) -> Mapping[str, Any]:
         shared = key.algorithm.startswith("HS")
         public = "${WATCHKEY_BUNDLE_SECRET}" if shared else public_pem(key)
         configuration["keys"] = {key.id: {"algorithm": key.algorithm, "key": public}}
-        source["signing"] = {"keyid": key.id}
+        source["signing"] = {}  # required; which key, the signature says, so that keys can be replaced one by one
         if fleet.section.signing is not None and fleet.section.signing.scope:
             source["signing"]["scope"] = fleet.section.signing.scope
         if fleet.section.deltas:

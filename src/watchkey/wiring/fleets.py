@@ -138,9 +138,12 @@ def fleet_policy(config: rego.Config, policy_hash: str) -> FleetPolicy:
         f"{ROOT}/verdict.rego": shipped_policy("fleet/verdict.rego").replace(_SHIPPED_ENTRYPOINT, config.entrypoint),
     }
     own: dict[str, str] = {}
+    old: dict[str, Dialect] = {}
     for i, (name, text) in enumerate(sorted(config.modules.items())):
-        own[f"policy/{i}-{Path(name).name}"] = text
-    old = {} if config.dialect == "v1" else dict.fromkeys(own, Dialect.V0)
+        place = f"policy/{i}-{Path(name).name}"
+        own[place] = text
+        if config.versions.get(name, config.dialect) != "v1":
+            old[place] = Dialect.V0
     try:
         compiled = compile_modules(modules | own, dialect=old)
     except RegoErrors as error:

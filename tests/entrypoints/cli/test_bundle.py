@@ -56,7 +56,7 @@ def test_a_bundle_in_a_file_verifies_with_what_the_opas_are_told(directory: Path
     }
     source = configuration["bundles"]["prod"]
     assert source["resource"] == "bundles/prod"
-    assert source["signing"] == {"keyid": "watchkey", "scope": "write"}
+    assert source["signing"] == {"scope": "write"}
     assert source["polling"]["long_polling_timeout_seconds"] > 0
     key = configuration["keys"]["watchkey"]
     assert "PRIVATE" not in told.output

@@ -1,6 +1,7 @@
 """What is said while the first reads are under way, and that signals end it in order."""
 
 import asyncio
+import dataclasses
 import gc
 import http.client
 import os
@@ -15,10 +16,14 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.builders import SOURCE, index, shift
-from tests.entrypoints.http.house import House
+from tests.entrypoints.http.house import CALLERS, House
+from tests.flows.test_publish_bundle import House as Publishing
+from watchkey.entrypoints.http.fleets import Fleets
+from watchkey.entrypoints.http.fleets import routes as fleet_routes
 from watchkey.entrypoints.http.limits import Limits
 from watchkey.entrypoints.http.running import Beside, run, serve, tell_first_reads
 from watchkey.entrypoints.http.server import Listener
+from watchkey.flows.receive_opa_reports import ReceiveDecisions
 from watchkey.model.errors import Refused
 
 
@@ -198,3 +203,51 @@ def test_the_garbage_collector_leaves_the_first_rosters_alone() -> None:
     run(serve(house, Around([]), Listener(port=0), Limits(), say))
     assert not any(each is house.rosters for each in gc.get_objects())
     assert gc.get_threshold()[0] > 700
+
+
+def test_an_opa_that_waits_for_a_change_is_answered_when_the_service_stops() -> None:
+    house, publishing = House(), Publishing(shift())
+    answers: list[tuple[int, str | None]] = []
+    where: list[str] = []
+
+    def wait_for_a_change(etag: str) -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", int(where[0].rpartition(":")[2]), timeout=30)
+        headers = house.bearer("plain") | {"if-none-match": etag, "prefer": "modes=snapshot,delta;wait=20"}
+        connection.request("GET", "/bundles/prod", headers=headers)
+        response = connection.getresponse()
+        response.read()
+        answers.append((response.status, response.headers["etag"]))
+        connection.close()
+
+    async def scene() -> str:
+        publishing.fleet = dataclasses.replace(publishing.fleet, callers=frozenset({CALLERS["plain"].id}))
+        publisher = publishing.start()
+        await publisher.renew()
+        etag = (await publisher.pull([])).etag
+        decisions = ReceiveDecisions(clock=house.clock, audit=house.audit)
+        fleets = Fleets(publishers={"prod": publisher}, statuses={}, decisions=decisions)
+
+        def say(line: str) -> None:
+            if line.startswith("listening"):
+                where.append(line.removeprefix("listening on "))
+            if line == "ready":
+                waiting.append(asyncio.get_running_loop().create_task(stop_when_it_waits()))
+
+        async def stop_when_it_waits() -> None:
+            asking = asyncio.create_task(asyncio.to_thread(wait_for_a_change, etag))
+            for _ in range(1000):
+                await asyncio.sleep(0.01)
+                if publisher.waiting:
+                    break
+            os.kill(os.getpid(), signal.SIGTERM)
+            await asking
+
+        waiting: list[asyncio.Task[None]] = []
+        limits = Limits(drain_s=5)
+        beside = Beside(routes=fleet_routes(fleets, limits), fleets=fleets)
+        await serve(house, Around([]), Listener(port=0), limits, say, beside)
+        await waiting[0]
+        return etag
+
+    etag = run(scene())
+    assert answers == [(304, etag)]
