@@ -25,7 +25,7 @@ def test_every_key_and_every_kind_has_a_row() -> None:
 def test_types_are_said_in_words() -> None:
     page = configuration_page(source_configs())
     assert "| `max_level` | whole number from 1 to 100 | `1` |" in page
-    assert "| `shrink_share_max` | number above 0 to 1 | `0.5` |" in page
+    assert "| `shrink_share_max` | number above 0 to 1 | `0.3` |" in page
     assert "| `token` | secret | *required* |" in page
     assert "| `ttl_max` | duration | `1h` |" in page
     assert "| `resources` | list of text or `all` | `[]` |" in page

@@ -476,7 +476,7 @@ class SyncSection(Section, frozen=True, kw_only=True, forbid_unknown_fields=True
             description="A read that takes more than this share of the holders away at once waits for a second one "
             "that agrees. The end of a shift is never delayed by it."
         ),
-    ] = 0.5
+    ] = 0.3
 
 
 class ConfirmationsSection(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):

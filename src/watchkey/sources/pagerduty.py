@@ -719,7 +719,9 @@ class _Reader:
         shift_based = set(self._config.schedules) & self._v3
         if self._config.audit:
             shift_based |= set(sorted(self._v3 & attached)[:_OVERRIDE_READS])
-        for schedule in dict.fromkeys((*self._config.schedules, *sorted(shift_based))):
+        # Whether an override gives the maker's own turn away shows in the layers only.
+        overridden = sorted(attached & self._overridden.keys())[:_OVERRIDE_READS] if self._config.audit else ()
+        for schedule in dict.fromkeys((*self._config.schedules, *sorted(shift_based), *overridden)):
             if schedule in shift_based:
                 params = (*overflow, ("include[]", "final_schedule"))
                 v3 = (await self._operation.get(f"/v3/schedules/{schedule}", params)).decode(_V3Answer).schedule
