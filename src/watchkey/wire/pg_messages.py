@@ -494,9 +494,15 @@ class Ready(NamedTuple):
     status: str
 
 
-ServerEvent = Completed | Suspended | Failed | Ready
+class Took(NamedTuple):
+    """The oldest Parse, Bind or Close without an answer took effect."""
 
-_SERVER_TOLD: Final = frozenset(b"CEZIs")
+
+ServerEvent = Completed | Suspended | Failed | Ready | Took
+
+_SERVER_TOLD: Final = frozenset(b"CEZIs123")
+_TOOK: Final = Took()
+_TAKING: Final = frozenset(b"123")  # ParseComplete, BindComplete, CloseComplete
 _ROWS: Final = frozenset(b"Dd")  # DataRow and CopyData: the many
 _RUN_MIN: Final = 3  # so many rows of one length in a row, and the next ones may be as long: look at them at once
 _RUN_WINDOW: Final = 16
@@ -611,6 +617,8 @@ def _past_run(data: bytes, pos: int, step: int) -> int:
 
 
 def _tell_server(kind: int, body: bytes) -> ServerEvent:
+    if kind in _TAKING:
+        return _TOOK
     if kind == _COMPLETED:
         return _completed(body) if len(body) <= _TAG_MAX else Completed(body[:-1].decode("ascii", "replace"))
     if kind == _READY:
