@@ -74,8 +74,8 @@ CONVERSATIONS: Final = {
     + pg.message(b"d", b"a\tb\tc\n") + pg.message(b"c", b""),
     "statements that look like others": query("COPY orders (what) FROM STDIN")
     + pg.message(b"d", query("DROP TABLE orders") + b"\\.\n") + pg.message(b"f", b"no\0"),
-    # now(), by its number: no arguments, and a result in text
-    "a function call": query("BEGIN") + pg.message(b"F", pack(">ihhh", 1299, 0, 0, 0)) + query("ROLLBACK"),
+    # pi(), by its number: no arguments, and a result in text
+    "a function call": query("BEGIN") + pg.message(b"F", pack(">ihhh", 1610, 0, 0, 0)) + query("ROLLBACK"),
 }  # fmt: skip
 
 
