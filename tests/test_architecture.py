@@ -20,7 +20,7 @@ ALLOWED_IN_CORE = {
     "hmac", "html", "importlib", "ipaddress", "itertools", "json", "keyword", "math", "numbers", "operator", "re",
     "string", "struct", "sys", "textwrap", "types", "typing", "unicodedata", "urllib", "weakref", "zlib", "zoneinfo",
     # Kept libraries that compute and do nothing else.
-    "cryptography", "graphql", "msgspec", "re2", "yaml",
+    "cryptography", "graphql", "msgspec", "pgparse", "re2", "yaml",
 }  # fmt: skip
 
 

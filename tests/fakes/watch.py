@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
-from watchkey.model.access import AccessRequest, Allow, Caller, Decision, Deny, Evidence, FactKind, Reason
+from watchkey.model.access import AccessRequest, Allow, Caller, Decision, Deny, Evidence, FactKind, Reason, Statement
 from watchkey.model.ids import PersonId, SourceName
 from watchkey.model.oncall import EndKind, Scope, ScopeKind
 from watchkey.ports import Clock
@@ -24,6 +24,10 @@ class ScriptedWatch:
         self.unanswered: dict[str, Reason] = {}
         """By privilege: the policy gives no answer for it, where the facts would allow it."""
 
+        self.refused: set[str] = set()
+        """Verbs, tables and functions that no statement may name."""
+        self.judged: list[Statement] = []
+
     def allow(self, subject: str, *privileges: str, until: datetime = FAR) -> None:
         for privilege in privileges:
             self.ends[subject, privilege] = until
@@ -35,6 +39,15 @@ class ScriptedWatch:
         self.asked.append(request)
         if self.fails:
             raise RuntimeError("planted")
+        return self._at(request, self._clock.now())
+
+    async def judge(self, request: AccessRequest) -> Decision:
+        statement = request.statement
+        assert statement is not None
+        self.judged.append(statement)
+        if self.refused & {*statement.verbs, *statement.tables, *statement.functions, "*"}:
+            now = self._clock.now()
+            return Deny(request=request, decided_at=now, reason=Reason.POLICY_DENIED, sentence="the policy says no")
         return self._at(request, self._clock.now())
 
     async def foresee(self, request: AccessRequest, at: datetime) -> Decision:

@@ -148,7 +148,9 @@ class LiveHouse:
         self.target = built
         count = itertools.count()
         self.guard = GuardSessions(
-            deciding=Deciding(decide=self.watch.decide, foresee=self.watch.foresee, caller=CALLER),
+            deciding=Deciding(
+                decide=self.watch.decide, foresee=self.watch.foresee, judge=self.watch.judge, caller=CALLER
+            ),
             protected={
                 ORDERS: Protected(target=self.target, privileges=(PrivilegeName("read"), PrivilegeName("write")))
             },

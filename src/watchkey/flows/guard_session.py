@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final, Protocol
 
-from watchkey.model.access import AccessRequest, Allow, Caller, Decision, Deny, Reason, Subject
+from watchkey.model.access import AccessRequest, Allow, Caller, Decision, Deny, Reason, Statement, Subject
 from watchkey.model.audit import Noted
 from watchkey.model.errors import PortError, Refused
 from watchkey.model.ids import PrivilegeName, ResourceId, SubjectId
@@ -29,6 +29,10 @@ ASKED_AGAIN: Final = timedelta(seconds=5)
 
 TAKE_BACK_MAX: Final = 60.0
 """Seconds between two tries to take an account back, at most; the tries themselves never end."""
+
+JUDGED_FOR: Final = 1.0
+"""Seconds for which the answer about a statement serves for its like; also how late a changed policy may count."""
+JUDGED_MAX: Final = 10_000
 
 GOING_DOWN: Final = "this gateway is going down and takes no new sessions; connect again in a moment"
 
@@ -94,6 +98,8 @@ class Deciding:
     decide: Callable[[AccessRequest, Caller], Awaitable[Decision]]
     caller: Caller
     foresee: Callable[[AccessRequest, datetime], Awaitable[Decision]] | None = None
+    judge: Callable[[AccessRequest], Awaitable[Decision]] | None = None
+    """The decision about a statement of a session that is allowed; recorded nowhere."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,6 +184,7 @@ class GuardSessions:
         self._seen_rosters: object = self._roster_revisions()
         self._unanswered = 0
         self._recheck_all = False
+        self._judged: dict[tuple[LeaseId, Statement], tuple[float, str | None]] = {}
         self._checking: asyncio.Task[None] | None = None
         self.door: Door = _NoDoor()
         self.is_draining = False
@@ -217,6 +224,43 @@ class GuardSessions:
             raise Refused("the lease is over")
         await held.target.entered(lease, process_id)
 
+    async def judge(self, lease: LeaseId, statement: Statement) -> str | None:
+        """Why this statement is refused under the lease, or None. It needs a yes for one of the lease's privileges.
+
+        The same answer serves for JUDGED_FOR, unless a roster changes. Refusals are in the audit log.
+        """
+        held = self._held.get(lease)
+        if held is None or held.state is not LeaseState.ACTIVE:
+            return "the lease of this session is over"
+        tick = self._clock.monotonic()
+        known = self._judged.get((lease, statement))
+        if known is not None and tick - known[0] < JUDGED_FOR:
+            return known[1]
+        refusal = await self._refusal(held, statement)
+        if len(self._judged) >= JUDGED_MAX:
+            self._judged.clear()
+        self._judged[lease, statement] = (tick, refusal)
+        return refusal
+
+    async def _refusal(self, held: Held, statement: Statement) -> str | None:
+        if self._deciding.judge is None:
+            return "nobody is there to judge statements"
+        why = ""
+        for ground in reversed(held.lease.grounds):
+            match await self._deciding.judge(replace(ground.request, statement=statement)):
+                case Allow():
+                    return None
+                case Deny() as deny:
+                    why = why or deny.sentence
+        what = f"{' and '.join(statement.verbs)}{' on ' + ', '.join(statement.tables) if statement.tables else ''}"
+        shape = {
+            "verbs": list(statement.verbs),
+            "tables": list(statement.tables),
+            "functions": list(statement.functions),
+        }
+        await self._note_quietly("statement.denied", held.lease, sentence=why, **shape)
+        return f"{what} is refused: {why}"
+
     def left(self, lease: LeaseId) -> None:
         """One session of the lease is over."""
         held = self._held.get(lease)
@@ -235,6 +279,7 @@ class GuardSessions:
     def roster_changed(self) -> None:
         """Look at every lease again, now or as soon as the look under way is done. Calling it for nothing is fine."""
         self._recheck_all = True
+        self._judged.clear()
         self._start_checks(self._clock.now())
 
     @property

@@ -121,6 +121,28 @@ class Resource:
         return tuple(dict.fromkeys(scope.source for scope in (*self.scopes, *self.second_scopes)))
 
 
+class StatementKind(StrEnum):
+    """The strongest thing that a statement does, weakest first."""
+
+    SESSION = "session"
+    READ = "read"
+    WRITE = "write"
+    SCHEMA = "schema"
+    OTHER = "other"
+    """Nobody can tell from its text, such as `DO` or `CALL`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Statement:
+    """What is about to be done in a session, as it is written; several statements in one text are one."""
+
+    verbs: tuple[str, ...]
+    kind: StatementKind
+    tables: tuple[str, ...]
+    """With their schema where it is written."""
+    functions: tuple[str, ...]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccessRequest:
     """May this subject do this to that resource, now? `context` is what the caller tells besides; never a fact."""
@@ -130,6 +152,8 @@ class AccessRequest:
     resource: ResourceId
     caller: CallerId
     context: Mapping[str, Any] = field(default_factory=dict)
+    statement: Statement | None = None
+    """Asked in a session that is allowed already; None: about the session."""
 
 
 class FactKind(StrEnum):

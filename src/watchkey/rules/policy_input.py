@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
-from watchkey.model.access import Evidence, FactKind
+from watchkey.model.access import Evidence, FactKind, Statement
 from watchkey.rules.evidence import Findings, Question
 
 VERSION: Final = 1
@@ -49,6 +49,16 @@ def policy_document(question: Question, findings: Findings) -> dict[str, Any]:
         "is_stale": any(question.is_stale(view) for name, view in question.views.items() if name in opening),
         "caller": request.caller,
         "context": dict(request.context),
+        "statement": None if request.statement is None else _statement(request.statement),
+    }
+
+
+def _statement(statement: Statement) -> dict[str, Any]:
+    return {
+        "verbs": list(statement.verbs),
+        "kind": str(statement.kind),
+        "tables": list(statement.tables),
+        "functions": list(statement.functions),
     }
 
 

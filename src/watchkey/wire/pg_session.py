@@ -103,6 +103,7 @@ class Session:
         "lease",
         "ledger",
         "records",
+        "reported",
         "server_walker",
         "state",
     )
@@ -114,6 +115,8 @@ class Session:
         self.lease: Lease | None = None
         self.ledger: StatementLedger | None = None
         self.records: list[StatementRecord] = []
+        self.reported: dict[str, str] = {}
+        """What the server said of its settings during the login."""
         self._buffer = b""
         self._unencrypted_asks = 0
         self._is_direct = False
@@ -320,6 +323,8 @@ class Session:
                     return self._refuse(
                         "28000", "the account of this lease is a superuser, which must never be", why="superuser"
                     )
+                name, value = body.split(b"\0")[:2]
+                self.reported[name.decode("utf-8", "replace")] = value.decode("utf-8", "replace")
                 self._told += pg.message(b"S", body)
                 return ()
             case "N":

@@ -9,9 +9,11 @@ import pytest
 
 from tests.live.conftest import open_house, server
 from tests.live.house import ALICE, LiveHouse
+from watchkey.entrypoints.pg_gateway.connection import _Pipes
 from watchkey.simulator.postgres_server import PostgresServer
 from watchkey.wire import pg_messages as pg
 from watchkey.wire.pg_events import IdentityRefused
+from watchkey.wire.pg_session import State
 
 __all__ = ["open_house", "server"]
 
@@ -51,3 +53,32 @@ def test_a_client_that_leaves_during_the_decision_gives_its_place_back(open_hous
         time.sleep(0.05)
     assert sum(held.sessions for held in house.guard.held) == 0
     assert house.gateway.sessions() == []
+
+
+def test_nothing_reaches_the_server_once_the_session_does_not_run(open_house: Callable[..., LiveHouse]) -> None:
+    house = open_house()
+    house.watch.allow(ALICE, "read")
+    with psycopg.connect(house.dsn(ALICE), autocommit=True) as db:
+        (connection,) = next(iter(house.gateway._by_lease.values()))
+        written: list[bytes] = []
+
+        async def work() -> None:
+            side = connection._server
+            assert side is not None
+            transport, pipes = side.transport, _Pipes(connection)
+            side.transport = Wire(written)  # type: ignore[assignment]  only what is used
+            pipes.to_server(b"runs")
+            connection.session.state = State.DRAINING
+            pipes.to_server(b"late")
+            connection.session.state, side.transport = State.RELAYING, transport
+
+        house.call(work())
+        assert written == [b"runs"]
+        assert db.execute("SELECT 1").fetchone() == (1,)
+
+
+class Wire:
+    """Keeps what is written."""
+
+    def __init__(self, written: list[bytes]) -> None:
+        self.write = written.append

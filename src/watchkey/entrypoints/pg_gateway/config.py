@@ -8,7 +8,7 @@ from typing import Annotated, Protocol
 import msgspec
 from msgspec import Meta
 
-from watchkey.entrypoints.pg_gateway.gateway import Trace
+from watchkey.entrypoints.pg_gateway.gateway import StatementPolicy, Trace
 from watchkey.rules.bound_values import Parameters
 from watchkey.rules.located import Located
 
@@ -48,6 +48,13 @@ class DatabaseSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
             "log, or `full`. Left out: `full` where `trace` is, else `off`."
         ),
     ] = None
+    statement_policy: Annotated[
+        StatementPolicy,
+        Meta(
+            description="`off`; or each statement is put to the policy as `input.statement`, and one that cannot be "
+            "read is refused (`deny_unread`) or let through (`allow_unread`)."
+        ),
+    ] = StatementPolicy.OFF
 
     @property
     def recorded_parameters(self) -> Parameters:

@@ -7,16 +7,17 @@ import secrets
 import socket
 import ssl
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Protocol
 
+from watchkey.entrypoints.pg_gateway.judging import Judging
 from watchkey.entrypoints.pg_gateway.relay import ClientSide, ServerSide
 from watchkey.entrypoints.pg_gateway.statement_log import Who
 from watchkey.entrypoints.pg_gateway.upstream import open_server
 from watchkey.flows.guard_session import Admitted, TurnedAway
-from watchkey.model.access import Subject
+from watchkey.model.access import Statement, Subject
 from watchkey.model.errors import PortError
 from watchkey.model.ids import SubjectId
 from watchkey.model.lease import LeaseId
@@ -72,6 +73,12 @@ class House(Protocol):
     def closed(self, connection: "Connection", why: str) -> None:
         """The connection is over."""
 
+    def passes_unread(self, resource: str) -> bool | None:
+        """Whether statements that cannot be read pass; None where none is asked about."""
+
+    async def judge(self, lease: LeaseId, statement: Statement) -> str | None:
+        """Why a statement is refused, or None."""
+
     def audits_statements(self, resource: str) -> bool:
         """Whether statements of that resource are recorded."""
 
@@ -96,6 +103,7 @@ class Connection:
         "_client",
         "_drain",
         "_house",
+        "_judging",
         "_login",
         "_now",
         "_server",
@@ -123,6 +131,7 @@ class Connection:
         self._client: ClientSide | None = None
         self._server: ServerSide | None = None
         self._account: Account | None = None
+        self._judging: Judging | None = None
         self._subject: Subject | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._login: asyncio.TimerHandle | None = None
@@ -199,11 +208,26 @@ class Connection:
             # the handshake is done and its first data came before connect_accepted_socket returned
             asyncio.get_running_loop().call_soon(self.client_sent, data)
             return
+        if self._judging is not None and self.session.state is State.RELAYING:
+            self._judge(self._judging.client_sent, data)
+            return
         self.feed(ev.ClientBytes(data))
 
     def server_sent(self, data: bytes) -> None:
         """See `relay.Owner`."""
+        if self._judging is not None and self.session.state is State.RELAYING:
+            self._judge(self._judging.server_sent, data)
+            return
         self.feed(ev.ServerBytes(data))
+
+    def _judge(self, step: Callable[[bytes], None], data: bytes) -> None:
+        try:
+            step(data)
+        except ProtocolViolation as violation:
+            self.violated(violation)
+        except Exception:
+            log.exception("session.failed", extra={"session": self.id})
+            self._over("failed")
 
     def client_lost(self) -> None:
         """See `relay.Owner`."""
@@ -347,7 +371,22 @@ class Connection:
             self.session.be_quiet()
         client.relay_to(server.transport, self.session, self._now)
         server.relay_to(client.transport, self.session, self._now)
+        passes_unread = self._house.passes_unread(enter.lease.resource)
+        if passes_unread is not None:
+            self._begin_judging(running, passes_unread=passes_unread)
         self._house.entered(self)
+
+    def _begin_judging(self, running: Running, *, passes_unread: bool) -> None:
+        """From here on every byte goes by way of the judging, and none by the sides' short cut."""
+        self._stop_relaying()
+        lease = running.lease
+        self._judging = Judging(
+            _Pipes(self),
+            lambda statement: self._house.judge(lease, statement),
+            passes_unread=passes_unread,
+            reported=self.session.reported,
+            hint=self._house.session_rules.deny_hint,
+        )
 
     # --- the end ---------------------------------------------------------------------------------------------------
 
@@ -405,6 +444,34 @@ class Connection:
         task = asyncio.get_running_loop().create_task(guarded())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+class _Pipes:
+    """See `judging.Pipes`. Nothing reaches the server once the session does not run any more."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def to_server(self, data: bytes) -> None:
+        if self._connection.session.state is State.RELAYING:
+            self._connection._write_server(data)  # noqa: SLF001 -- a part of it
+
+    def to_client(self, data: bytes) -> None:
+        self._connection._write_client(data)  # noqa: SLF001 -- same
+
+    def client_said(self, data: bytes) -> None:
+        self._connection.session.client_said(data, self._connection._now())  # noqa: SLF001 -- same
+
+    def server_said(self, data: bytes) -> None:
+        records = self._connection.session.server_said(data, self._connection._now())  # noqa: SLF001 -- same
+        if records:
+            self._connection.recorded(records)
+
+    def hold_client(self, *, is_held: bool) -> None:
+        self._connection.hold(is_held)
+
+    def spawn(self, work: Coroutine[None, None, None]) -> None:
+        self._connection._spawn(work)  # noqa: SLF001 -- same
 
 
 async def _peek(sock: socket.socket) -> bytes:

@@ -18,7 +18,7 @@ from watchkey.entrypoints.pg_gateway.statement_log import LogRules, StatementLog
 from watchkey.entrypoints.pg_gateway.upstream import send_cancel
 from watchkey.flows.guard_session import Admitted, Entry, GuardSessions, TurnedAway
 from watchkey.flows.login_tokens import LoginTokens
-from watchkey.model.access import Subject
+from watchkey.model.access import Statement, Subject
 from watchkey.model.audit import Noted
 from watchkey.model.errors import PortError, Refused
 from watchkey.model.ids import CallerId, PrivilegeName, ResourceId
@@ -55,6 +55,14 @@ class Trace(StrEnum):
     """Bound parameters too, unless `parameters` says otherwise."""
 
 
+class StatementPolicy(StrEnum):
+    """Whether the policy is asked about each statement, and what becomes of one that cannot be read."""
+
+    OFF = "off"
+    DENY_UNREAD = "deny_unread"
+    ALLOW_UNREAD = "allow_unread"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Database:
     """A database name that clients may ask for, and the resource that it is."""
@@ -63,6 +71,7 @@ class Database:
     trace: Trace = Trace.STATEMENTS
     parameters: Parameters = Parameters.OFF
     """Of statements that are recorded."""
+    judging: StatementPolicy = StatementPolicy.OFF
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -317,6 +326,15 @@ class Gateway:
     def audits_statements(self, resource: str) -> bool:
         """See `connection.House`."""
         return self._by_resource[ResourceId(resource)].trace in {Trace.STATEMENTS, Trace.FULL}
+
+    def passes_unread(self, resource: str) -> bool | None:
+        """See `connection.House`."""
+        policy = self._by_resource[ResourceId(resource)].judging
+        return None if policy is StatementPolicy.OFF else policy is StatementPolicy.ALLOW_UNREAD
+
+    async def judge(self, lease: LeaseId, statement: Statement) -> str | None:
+        """See `connection.House`."""
+        return await self._guard.judge(lease, statement)
 
     def recorded(self, who: Who, records: list[StatementRecord]) -> None:
         """See `connection.House`."""

@@ -157,11 +157,18 @@ class Gateways:
     def _add(self, section: GatewaySection) -> None:
         service = self._service
         databases = {
-            name: Database(resource=ResourceId(one.resource), trace=one.trace, parameters=one.recorded_parameters)
+            name: Database(
+                resource=ResourceId(one.resource),
+                trace=one.trace,
+                parameters=one.recorded_parameters,
+                judging=one.statement_policy,
+            )
             for name, one in section.databases.items()
         }
         guard = GuardSessions(
-            deciding=Deciding(decide=service.request_access.decide, foresee=self._foresee, caller=CALLER),
+            deciding=Deciding(
+                decide=service.request_access.decide, foresee=self._foresee, judge=self._judge, caller=CALLER
+            ),
             protected={database.resource: self._protected(database.resource) for database in databases.values()},
             audit=service.audit,
             clock=service.clock,
@@ -200,6 +207,9 @@ class Gateways:
 
     async def _foresee(self, request: AccessRequest, at: Any) -> Decision:
         return (await self._service.request_access.explain(request, at=at)).decision
+
+    async def _judge(self, request: AccessRequest) -> Decision:
+        return (await self._service.request_access.explain(request)).decision
 
     async def _reap(self) -> None:
         """What an earlier life of the gateway left, once at the start and then every minute."""

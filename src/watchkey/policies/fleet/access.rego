@@ -448,6 +448,7 @@ document := {
 	"is_stale": count(stale) > 0,
 	"caller": data.watchkey.bundle.fleet,
 	"context": object.get(input, "context", {}),
+	"statement": null,
 }
 
 shown_shift(fact) := {
