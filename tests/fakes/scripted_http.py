@@ -5,6 +5,7 @@ import ssl
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from queue import Queue
 from threading import Thread
 
 HANG = b""
@@ -103,14 +104,20 @@ def _is_whole(reply: bytes) -> bool:
 @contextmanager
 def scripted_aside(answers: Sequence[bytes]) -> Iterator[str]:
     """The same in a thread of its own, for commands that run a loop of theirs; gives the URL."""
-    loop = asyncio.new_event_loop()
-    thread = Thread(target=loop.run_forever, name="scripted")
+    urls: Queue[str] = Queue()
+    over = asyncio.Event()
+    loops: Queue[asyncio.AbstractEventLoop] = Queue()
+
+    async def serve() -> None:
+        async with scripted(answers) as server:
+            loops.put(asyncio.get_running_loop())
+            urls.put(server.url)
+            await over.wait()
+
+    thread = Thread(target=asyncio.run, args=(serve(),), name="scripted")
     thread.start()
-    server = scripted(answers)
     try:
-        yield asyncio.run_coroutine_threadsafe(server.__aenter__(), loop).result().url
+        yield urls.get(timeout=10)
     finally:
-        asyncio.run_coroutine_threadsafe(server.__aexit__(None, None, None), loop).result()
-        loop.call_soon_threadsafe(loop.stop)
+        loops.get(timeout=10).call_soon_threadsafe(over.set)
         thread.join()
-        loop.close()
