@@ -10,9 +10,9 @@ from tests.entrypoints.cli.policy_house import CONTRACTS, POLICIES, run
 from watchkey.entrypoints.cli.main import watchkey
 
 FLOOR = """package watchkey
-decision := {"allow": true, "ttl": input.resource.ttl_max_s} if {
+decision := {"allow": true, "ttl": input.resource.ttl_max_s, "reasons": ["on_call"]} if {
 	some s in input.on_call
-	s.end_kind == "exact"
+	s.provenance == "rota"
 	is_number(s.level)
 	s.level >= 2
 	count(input.responding) == 0

@@ -15,7 +15,8 @@ SCHEMA = json.loads((POLICIES / "input.schema.json").read_text())
 FLAWS = {
     "level-floor": 45, "no-scope": 33, "permanent-on-call": 33, "get-body": 19, "first-only": 28, "mail-case": 28,
     "mail-identity": 28, "status-unread": 19, "network": 19, "secret-in-data": 25, "ttl-constant": 4, "one-page": 19,
-    "cross-type": 45, "v0-syntax": 4, "no-accept": 19, "no-responders": 33,
+    "cross-type": 45, "v0-syntax": 4, "no-accept": 19, "no-responders": 33, "no-provenance": 33, "one-answer": 33,
+    "no-reason": 4,
 }  # fmt: skip
 """The flaws that are known of the sample, with the first line of each."""
 
@@ -82,7 +83,7 @@ def test_tests_may_do_wrong_things_on_purpose() -> None:
     ],
 )
 def test_a_trap_is_silenced_with_a_reason_only(comment: str, is_silent: bool) -> None:  # noqa: FBT001
-    rule = 'allow if { some s in input.on_call; s.end_kind == "exact"; s.level >= 1 }\nb if input.responding'
+    rule = "allow if { some s in input.on_call; s.provenance == input.privilege; s.level >= 1 }\nb if input.responding"
     first, second = rule.split("\n")
     for text in (f"package a\n{comment}\n{rule}", f"package a\n{first} {comment}\n{second}"):
         found = {finding.rule for finding in check_policy({"a.rego": text}).findings}

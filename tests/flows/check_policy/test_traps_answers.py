@@ -43,3 +43,10 @@ def test_constant_times_to_live(answer: str, is_trap: bool) -> None:  # noqa: FB
 def test_old_syntax_is_told_once_a_file() -> None:
     assert rules('allow { input.caller == "x" }\nallow { input.caller == "y" }', dialect="v0") == {"v0-syntax"}
     assert rules('import rego.v1\nallow if input.caller == "x"', dialect="v0") == set()
+
+
+def test_an_allow_says_why() -> None:
+    assert "no-reason" in rules('decision := {"allow": true, "ttl": input.resource.ttl_max_s} if input.on_call')
+    assert "no-reason" not in rules('decision := {"allow": true, "reasons": ["on_call"]} if input.on_call')
+    assert "no-reason" not in rules('decision := {"allow": false, "ttl": 0} if input.on_call')
+    assert "no-reason" not in rules("allow if input.on_call")

@@ -143,3 +143,16 @@ def test_permanent_on_calls_need_a_look_at_the_end() -> None:
 def test_responders_are_missed() -> None:
     assert "no-responders" in rules(allow("s.person == 1"))
     assert "no-responders" not in rules(allow("s.person == 1") + "allow if input.responding[_].is_vetted")
+
+
+def test_where_a_shift_comes_from_has_to_be_looked_at() -> None:
+    assert "no-provenance" in rules(allow("s.person == 1"))
+    for line in ('s.provenance == "rota"', "input.privilege in input.resource.opens[s.grade]"):
+        assert "no-provenance" not in rules(allow(line))
+    assert "no-provenance" not in rules('allow if input.context.office == "open"')
+
+
+def test_one_answer_for_everything() -> None:
+    assert "one-answer" in rules(allow("s.person == 1"))
+    for line in ('input.privilege == "read"', 'input.resource.id == "orders-db"'):
+        assert "one-answer" not in rules(allow(line))

@@ -31,7 +31,7 @@ DIALECTS: Final = ("v1", "v0", "cyral")
 RULES: Final = (
     "level-floor", "level-negated", "cross-type", "text-time", "closed-end", "mail-identity", "mail-case", "first-only",
     "permanent-on-call", "no-responders", "no-scope", "network", "get-body", "no-accept", "one-page", "status-unread",
-    "secret-in-data", "default-allow", "ttl-constant", "v0-syntax",
+    "secret-in-data", "default-allow", "ttl-constant", "v0-syntax", "no-provenance", "one-answer", "no-reason",
 )  # fmt: skip
 """The names of all traps."""
 

@@ -12,6 +12,7 @@ def answer_traps(sight: Sight, modules: Sequence[Module]) -> Iterator[Finding]:
     for scene in sight.scenes:
         yield from _always(scene)
         yield from _constant_ttl(scene)
+        yield from _no_reason(scene)
     for module in modules:
         yield from _old_syntax(module)
 
@@ -54,6 +55,20 @@ def _constant_ttl(scene: Scene) -> Iterator[Finding]:
                     "that ask this policy do not",
                     fix="answer input.resource.ttl_max_s, or what is left of the shift when that is less",
                 )
+
+
+def _no_reason(scene: Scene) -> Iterator[Finding]:
+    for node in nodes([scene.exprs, scene.rule.value]):
+        if not isinstance(node, ObjectTerm) or plain(field_of(node, "allow")) is not True:
+            continue
+        if all(field_of(node, name) is None for name in ("reason", "reasons", "evidence")):
+            yield Finding(
+                rule="no-reason",
+                severity=Severity.LOW,
+                location=scene.place(node),
+                message="it allows and does not say why: nobody can tell later which rule let somebody in",
+                fix='answer reasons as well, {"allow": true, "reasons": ["on_call"]}; they stand in the audit log',
+            )
 
 
 def _old_syntax(module: Module) -> Iterator[Finding]:

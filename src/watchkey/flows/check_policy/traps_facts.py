@@ -27,6 +27,8 @@ def fact_traps(sight: Sight) -> Iterator[Finding]:
         yield from _first_only(scene)
     yield from _permanent(sight)
     yield from _no_responders(sight)
+    yield from _no_provenance(sight)
+    yield from _one_answer(sight)
 
 
 def _is_level(scene: Scene, term: Any) -> bool:
@@ -213,4 +215,34 @@ def _no_responders(sight: Sight) -> Iterator[Finding]:
         location=scene.place(node),
         message="only who is on call gets in; a responder to an open incident of the service does not",
         fix="let input.responding count as well, in the roles of input.resource.incident_roles, if that is meant",
+    )
+
+
+def _no_provenance(sight: Sight) -> Iterator[Finding]:
+    used = next(sight.on_call_uses(), None)
+    if used is None or sight.reads_any("provenance", "opens"):
+        return
+    scene, node = used
+    yield Finding(
+        rule="no-provenance",
+        severity=Severity.MEDIUM,
+        location=scene.place(node),
+        message="where a shift comes from is never looked at: an override that its holder made for himself minutes ago "
+        "counts like the published rota; Watchkey's own `opens` still holds, others that ask this policy have nothing",
+        fix="let the grade decide: input.privilege in input.resource.opens[shift.provenance]",
+    )
+
+
+def _one_answer(sight: Sight) -> Iterator[Finding]:
+    used = next(sight.on_call_uses(), None)
+    if used is None or sight.reads_any("privilege", "resource"):
+        return
+    scene, node = used
+    yield Finding(
+        rule="one-answer",
+        severity=Severity.LOW,
+        location=scene.place(node),
+        message="neither what is asked for nor where is looked at: reading a test database and writing to production "
+        "get the same answer",
+        fix="look at input.privilege and input.resource, or say so: a comment `# watchkey: allow one-answer: why`",
     )
