@@ -28,13 +28,17 @@ class RawSession:
         return cls(socket.create_connection((host, port), timeout=20))
 
     @classmethod
-    def over_tls(cls, house: LiveHouse, ca: Path, *, user: str, password: str) -> Self:
-        """Through a gateway that talks TLS."""
+    def inside_tls(cls, house: LiveHouse, ca: Path) -> Self:
+        """To a gateway that talks TLS, and not logged in yet."""
         sock = socket.create_connection((house.host, house.port), timeout=20)
         sock.sendall(pg.ssl_request())
         assert sock.recv(1) == b"S"
-        inside = ssl.create_default_context(cafile=str(ca)).wrap_socket(sock, server_hostname=house.host)
-        session = cls(inside)
+        return cls(ssl.create_default_context(cafile=str(ca)).wrap_socket(sock, server_hostname=house.host))
+
+    @classmethod
+    def over_tls(cls, house: LiveHouse, ca: Path, *, user: str, password: str) -> Self:
+        """Through a gateway that talks TLS, and logged in."""
+        session = cls.inside_tls(house, ca)
         session.log_in({"user": user, "database": "orders"}, password=password)
         return session
 
@@ -57,6 +61,10 @@ class RawSession:
     def send(self, data: bytes) -> None:
         """As it is."""
         self._sock.sendall(data)
+
+    def hang_up(self) -> None:
+        """Say nothing more; what the other side says can still be read."""
+        self._sock.shutdown(socket.SHUT_WR)
 
     def read(self) -> tuple[bytes, bytes]:
         """The next message. Raises EOFError when there is none."""
