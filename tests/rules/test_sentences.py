@@ -71,7 +71,8 @@ def test_a_self_made_override() -> None:
     asked = question(shift(provenance=Provenance.SELF_OVERRIDE))
     assert sentence(asked).startswith(
         "alice is on call for orders-db through an override that they made themselves, which opens only read there; "
-        "write needs the published rota, a swap, or an override made by somebody else."
+        "write needs the published rota, a swap, an override made by somebody else, or a second person's word "
+        "(`watchkey confirm`)."
     )
     asked = question(shift(provenance=Provenance.UNKNOWN), about=resource(opens={}))
     assert "through a change made at short notice by an unknown hand, which opens nothing there" in sentence(asked)

@@ -292,7 +292,10 @@ class SyncRoster:
 
     async def _with_words(self, read: RosterIndex) -> RosterIndex:
         """The roster with the words that count now."""
-        roster = apply_confirmations(read.roster, self._words.standing(read.source))
+        words = self._words.standing(read.source)
+        if not words:
+            return read
+        roster = await _beside(read.roster, apply_confirmations, read.roster, words)
         return read if roster is read.roster else await _beside(roster, index_roster, roster)
 
     async def _swap(self, progress: _Progress, new: _Read, index: RosterIndex, change: RosterChange) -> HeldRoster:

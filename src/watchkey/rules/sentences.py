@@ -185,7 +185,8 @@ def _weak_provenance(question: Question, evidence: Evidence) -> str:
     gives = f"opens only {_list(opens)}" if opens else "opens nothing"
     return (
         f"{request.subject.id} is on call for {resource.id} through {_GRADE_WORDS[evidence.provenance]}, which {gives} "
-        f"there; {request.privilege} needs the published rota, a swap, or an override made by somebody else."
+        f"there; {request.privilege} needs the published rota, a swap, an override made by somebody else, or a second "
+        "person's word (`watchkey confirm`)."
     )
 
 

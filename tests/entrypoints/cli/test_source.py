@@ -4,6 +4,7 @@ import asyncio
 import importlib.util
 import json
 import sys
+import time
 from pathlib import Path
 from types import ModuleType
 
@@ -12,9 +13,11 @@ import yaml
 from click.testing import CliRunner, Result
 
 from tests.contracts.source_case import NOW, WINDOW, SourceCase
+from tests.entrypoints.cli.test_confirm import serving
 from tests.fakes.hasty_clock import HastyClock
 from tests.fakes.scripted_http import replying
 from watchkey import sources
+from watchkey.entrypoints.cli.init import write_example
 from watchkey.entrypoints.cli.main import main, watchkey
 from watchkey.entrypoints.cli.source import section, write_adapter
 from watchkey.model.errors import Refused
@@ -171,3 +174,35 @@ def test_nothing_is_overwritten_and_nothing_written_elsewhere(checkout: Path, tm
     for bad in ("Acme", "a-b", "../x", "é"):
         with pytest.raises(Refused, match="is none"):
             write_adapter(checkout, bad)
+
+
+def test_an_operator_looks_at_a_held_read_and_lets_in_exactly_that_one(tmp_path: Path) -> None:
+    token = write_example(tmp_path, is_forced=False).token.reveal()
+    change(tmp_path, "    trusted: true", "    admin: true\n    trusted: true")
+    change(tmp_path, "poll: 30s", "poll: 1s")
+    roster = tmp_path / "roster.yaml"
+    with serving(tmp_path) as url:
+        given = {"WATCHKEY_SERVER": url, "WATCHKEY_TOKEN": token}
+
+        def ask(*words: str) -> Result:
+            config = str(tmp_path / "watchkey.yaml")
+            return CliRunner().invoke(watchkey, ["--config", config, "source", "accept", "local", *words], env=given)
+
+        nothing = ask()
+        assert (nothing.exit_code, "no read of that source is held back" in nothing.output) == (1, True)
+        roster.write_text(yaml.safe_dump({"people": yaml.safe_load(roster.read_text())["people"]}))
+        held = ask("--json")
+        for _ in range(100):
+            if held.stdout.startswith("{"):
+                break
+            time.sleep(0.2)
+            held = ask("--json")
+        digest = json.loads(held.stdout)["digest"]
+        shown = ask()
+        assert (shown.exit_code, "LOSES IT" in shown.output, digest in shown.output) == (1, True, True)
+        assert "empty is taken for a fault" in shown.output
+        wrong = ask("--digest", "0" * 64)
+        assert (wrong.exit_code, "another one by now" in wrong.output) == (1, True)
+        done = ask("--digest", digest)
+        assert (done.exit_code, "the read counts" in done.output) == (0, True)
+        assert ask().exit_code == 1
