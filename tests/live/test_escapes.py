@@ -19,7 +19,8 @@ CATALOGUES = """
 SELECT 'role ' || a::text FROM pg_authid a
 UNION ALL SELECT 'member ' || m::text FROM pg_auth_members m
 UNION ALL SELECT 'setting ' || s::text FROM pg_db_role_setting s
-UNION ALL SELECT 'database ' || oid || d.datdba::regrole || coalesce(datacl, acldefault('d', datdba))::text FROM pg_database d
+UNION ALL SELECT 'database ' || oid || d.datdba::regrole || coalesce(datacl, acldefault('d', datdba))::text
+  FROM pg_database d
 UNION ALL SELECT 'tablespace ' || t::text FROM pg_tablespace t
 UNION ALL SELECT 'shared comment ' || d::text FROM pg_shdescription d
 UNION ALL SELECT 'parameter ' || p::text FROM pg_parameter_acl p

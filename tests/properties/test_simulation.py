@@ -39,8 +39,8 @@ from watchkey.model.access import Allow, Decision, Reason, StaleMode
 from watchkey.model.audit import AuditEvent, DecisionMade
 from watchkey.model.errors import Unavailable
 from watchkey.model.ids import ResourceId
-from watchkey.model.oncall import Provenance, Shift
-from watchkey.ports import HeldRoster, RosterRevision
+from watchkey.model.oncall import Provenance, Roster, Shift
+from watchkey.ports import HeldRoster, PolicyEngine, RosterRevision
 from watchkey.rules.roster import GuardLimits
 from watchkey.stores.memory import MemoryRosters
 
@@ -128,21 +128,27 @@ class Nights(RuleBasedStateMachine):
     """The machine. `reached` counts what happened over all runs."""
 
     reached: ClassVar[Counter[str]] = Counter()
+    directory: ClassVar[Directory] = DIRECTORY
+    asks: ClassVar[tuple[tuple[str, str], ...]] = tuple((where, "write") for where in MODES)
+    """Which resource for which privilege."""
 
     def __init__(self) -> None:
         super().__init__()
         self.loop = asyncio.new_event_loop()
         self.clock = DrivenClock(NOW)
         self.audit, self.memory = CrashingAudit(), CrashingMemory()
-        self.engine = ScriptedEngine()
-        self.source = ScriptedSource(roster())
+        self.engine = self.make_engine()
+        self.sources = {SOURCE: ScriptedSource(roster())}
         self.rota: list[Shift] = []
         self.names = count()
         self.is_up = True
         self.last: Read | None = None
         self.kept: Read | None = None
-        self.given: dict[tuple[str, str], tuple[Allow, Read]] = {}
+        self.given: dict[tuple[str, str, str], tuple[Allow, object]] = {}
         self.start()
+
+    def make_engine(self) -> PolicyEngine:
+        return ScriptedEngine()
 
     def teardown(self) -> None:
         self.loop.close()
@@ -152,23 +158,26 @@ class Nights(RuleBasedStateMachine):
     def start(self) -> None:
         self.audit.dies = self.memory.dies = ""
         keeper = KeepRoster(memory=self.memory, clock=self.clock)
-        restored = keeper.restore(SOURCE)
-        held = {}
-        if restored is not None:
-            read_at = self.clock.monotonic() - restored.age.total_seconds()
-            held[SOURCE] = HeldRoster(index=restored.index, revision=restored.revision, read_at=read_at)
+        held, sightings = {}, {}
+        for name in self.sources:
+            restored = keeper.restore(name)
+            if restored is not None:
+                read_at = self.clock.monotonic() - restored.age.total_seconds()
+                held[name] = HeldRoster(index=restored.index, revision=restored.revision, read_at=read_at)
+                if restored.sightings is not None:
+                    sightings[name] = restored.sightings
         self.last = self.kept
         self.given.clear()
         rosters = MemoryRosters(held)
-        sightings = {SOURCE: restored.sightings} if restored is not None and restored.sightings is not None else {}
         self.sync = SyncRoster(
-            clock=self.clock, sources=[self.source], rosters=rosters, audit=self.audit, memory=keeper,
+            clock=self.clock, sources=self.sources.values(), rosters=rosters, audit=self.audit, memory=keeper,
             sightings=sightings, limits=GuardLimits(shrink_max=100), window=timedelta(hours=72), poll_every=STEP,
         )  # fmt: skip
         self.access = RequestAccess(
             clock=self.clock, rosters=rosters, engines={"default": self.engine}, audit=self.audit,
-            directory=DIRECTORY, zone=UTC,
+            directory=self.directory, zone=UTC,
         )  # fmt: skip
+        self.sync.listeners.append(lambda name, _change: self.access.roster_changed(name))
 
     def die(self, error: Crash) -> None:
         self.reached[str(error) or "crash"] += 1
@@ -203,15 +212,14 @@ class Nights(RuleBasedStateMachine):
     @rule(death=st.sampled_from([""] * 15 + DEATHS))
     def read(self, death: str = "") -> None:
         now = self.clock.now()
-        told = roster(*self.rota, taken_at=now, window_ends_at=now + timedelta(hours=72))
-        self.source.answers[0] = told if self.is_up else Unavailable("down")
+        self.sources[SOURCE].answers[0] = self.told(now) if self.is_up else Unavailable("down")
         self.audit.dies = self.memory.dies = death
         try:
             outcome = self.loop.run_until_complete(self.sync.sync(SOURCE))
         except Crash as crash:
             # Only a death after the last write leaves the new read behind; any earlier one leaves the old.
             if death == "after remember":
-                self.kept = Read(tuple(self.rota), now)
+                self.kept = self.seen(now)
             self.die(crash)
             return
         self.audit.dies = self.memory.dies = ""
@@ -219,7 +227,19 @@ class Nights(RuleBasedStateMachine):
         self.reached["emptied" if self.is_up and is_emptied else "read" if self.is_up else "not read"] += 1
         assert isinstance(outcome, Synced) == (self.is_up and not is_emptied), outcome
         if isinstance(outcome, Synced):
-            self.last = self.kept = Read(tuple(self.rota), now)
+            self.last = self.kept = self.seen(now)
+            self.taken_over()
+
+    def told(self, now: datetime) -> Roster:
+        """What the provider answers."""
+        return roster(*self.rota, taken_at=now, window_ends_at=now + timedelta(hours=72))
+
+    def seen(self, now: datetime) -> Read:
+        """The same, for the oracle."""
+        return Read(tuple(self.rota), now)
+
+    def taken_over(self) -> None:
+        """A roster was taken over; for oracles that care when."""
 
     def _is_emptied(self, now: datetime) -> bool:
         return bool(
@@ -255,17 +275,26 @@ class Nights(RuleBasedStateMachine):
             self.audit.dies = ""  # a repeated or counted answer writes nothing
             self.judge(decision, who, where)
 
-    def asked(self, who: str, where: str) -> Decision:
-        asked = replace(request(who), resource=ResourceId(where))
+    def asked(self, who: str, where: str, privilege: str = "write") -> Decision:
+        asked = replace(request(who, privilege), resource=ResourceId(where))
         return self.loop.run_until_complete(self.access.decide(asked, CALLER))
 
     # --- the oracle
 
-    def judge(self, decision: Decision, who: str, where: str) -> None:
+    def basis(self) -> object:
+        """The facts that an allow rests on: as long as they are the same, so may be the allow."""
+        return None if self.last is None else frozenset(self.last.shifts)
+
+    def foreseen(self, who: str, where: str, privilege: str) -> datetime | None:
+        """Until when who may do it; None when not at all."""
+        del privilege
+        return self.foreseen_end(f"P{who.upper()}", MODES[where], self.clock.now())
+
+    def judge(self, decision: Decision, who: str, where: str, privilege: str = "write") -> None:
         now = self.clock.now()
-        before = self.given.get((who, where))
+        before = self.given.get((who, where, privilege))
         is_repeat = before is not None and before[0] is decision
-        end = self.foreseen_end(f"P{who.upper()}", MODES[where], now)
+        end = self.foreseen(who, where, privilege)
         self.reached[f"{decision.reason}{' again' if is_repeat and isinstance(decision, Allow) else ''}"] += 1
         if isinstance(decision, Allow):
             assert now < decision.until <= decision.decided_at + HOUR
@@ -273,13 +302,13 @@ class Nights(RuleBasedStateMachine):
             assert self.last is not None
             if is_repeat and before is not None:
                 # Its end was right when it was given; so it is as long as the facts are the same.
-                assert set(before[1].shifts) == set(self.last.shifts), "an allow outlived the roster it rests on"
+                assert before[1] == self.basis(), "an allow outlived the roster it rests on"
                 return
-            assert end is not None, f"{who} has no right to {where}"
-            assert decision.until == min(end, now + HOUR)
-            self.given[who, where] = (decision, self.last)
+            assert end is not None, f"{who} has no right to {privilege} {where}"
+            assert decision.until == min(end, now + HOUR), f"{who} {privilege} {where}"
+            self.given[who, where, privilege] = (decision, self.basis())
         elif not self.audit.fails:
-            assert end is None, f"{who} should be let in to {where}: {decision.reason}"
+            assert end is None, f"{who} should be let in to {privilege} {where}: {decision.reason}"
         else:
             assert end is None or decision.reason is Reason.AUDIT_UNAVAILABLE
 
@@ -315,18 +344,20 @@ class Nights(RuleBasedStateMachine):
     @invariant()
     def everybody_asks(self) -> None:
         for who in ("alice", "bob"):
-            for where in MODES:
-                decision = self.asked(who, where)
-                given = self.given.get((who, where))
+            for where, privilege in self.asks:
+                decision = self.asked(who, where, privilege)
+                given = self.given.get((who, where, privilege))
                 if given is not None and self.clock.now() >= given[0].until:
                     assert decision is not given[0], "an allow lived beyond its end"
-                    del self.given[who, where]
-                self.judge(decision, who, where)
+                    del self.given[who, where, privilege]
+                self.judge(decision, who, where, privilege)
 
 
-def explore(*, examples: int, steps: int = 40, derandomize: bool = True) -> None:
+def explore(
+    *, examples: int, steps: int = 40, derandomize: bool = True, machine: type[RuleBasedStateMachine] = Nights
+) -> None:
     run_state_machine_as_test(  # type: ignore[no-untyped-call]  # Hypothesis does not annotate it
-        Nights,
+        machine,
         settings=settings(
             max_examples=examples,
             stateful_step_count=steps,

@@ -480,3 +480,13 @@ def test_a_responder_needs_the_second_source_where_both_must_always_agree() -> N
     assert objections(replace(first, views={**first.views, SOURCE: view})) == [Reason.SOURCES_DISAGREE]
     agreed = asked_of_two(feed(), about=both)
     assert objections(replace(agreed, views={**agreed.views, SOURCE: view})) == [None]
+
+
+def test_of_a_stale_roster_a_shift_does_not_run_on_into_one_that_rests_on_an_incident() -> None:
+    turns = (shift(), shift(level=2, starts_at=NOW + HOUR / 2, ends_at=NOW + 2 * HOUR))
+    about = resource(max_level=2, level_follows_escalation=True)
+    burning = {"incidents": (incident(escalation_level=2),)}
+    [fresh] = accepted(question(*turns, about=about, facts=burning))
+    assert fresh.until == NOW + 2 * HOUR
+    [stale] = accepted(question(*turns, about=about, facts=burning, age=timedelta(minutes=55)))
+    assert stale.until == NOW + HOUR / 2

@@ -37,6 +37,18 @@ def test_a_policy_with_nobody_on_call_is_known_and_empty() -> None:
         assert index.on_call(scope, NOON) == ()
 
 
+def test_a_policy_counts_as_a_schedule_where_an_operator_says_so() -> None:
+    roster, _, _ = read(build, reply(WORLD), policies_as_schedules=True)
+    index = index_roster(roster)
+    scope = Scope(index.source, ScopeKind.SCHEDULE, "e1")
+    assert {(s.person, s.level, s.end_kind) for s in index.on_call(scope, NOON)} == {
+        ("one", None, EndKind.UNKNOWN),
+        ("two", None, EndKind.UNKNOWN),
+    }
+    assert index.knows(Scope(index.source, ScopeKind.SCHEDULE, "e2"))
+    assert not index_roster(fetched()[0]).knows(scope)
+
+
 def test_who_is_no_member_is_inactive() -> None:
     assert {p.id: p.active for p in fetched(members=WORLD["/members/"][1:])[0].people} == {
         "one": False,

@@ -285,6 +285,7 @@ class RequestAccess:
         except PortError as error:
             log.error("audit.unavailable", extra={"error": str(error)})  # noqa: TRY400  # the text says it all
             self._answered.pop(key, None)
+            self._parts.pop(_held_key(decision), None)
             if isinstance(decision, Deny):
                 return Answered(decision=decision, seq=-1, basis=())
             denied = plain_denial(decision.request, Reason.AUDIT_UNAVAILABLE, decision.decided_at)
@@ -301,7 +302,7 @@ class RequestAccess:
         """
         request = decision.request
         resource = self.directory.resources.get(request.resource)
-        key = (request.subject.id, request.privilege, request.resource)
+        key = _held_key(decision)
         self._parts.pop(key, None)
         if resource is None or not resource.incident_grace or not isinstance(decision, Allow):
             return
@@ -335,6 +336,11 @@ class RequestAccess:
 
 def _view(held: HeldRoster, ticks: float) -> View:
     return View(index=held.index, revision=held.revision, age=timedelta(seconds=max(0.0, ticks - held.read_at)))
+
+
+def _held_key(decision: Decision) -> _Held:
+    request = decision.request
+    return request.subject.id, request.privilege, request.resource
 
 
 def _not_over(ended: tuple[Parting, ...], now: datetime) -> tuple[Parting, ...]:

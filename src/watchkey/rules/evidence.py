@@ -138,20 +138,28 @@ def _person(question: Question, view: View) -> PersonId | Reason:
 
 
 def _on_call_facts(question: Question, view: View, scope: Scope, person: PersonId) -> Iterator[Finding]:
+    bound = _responding_until(question, view)
+
     def accepts(shift: Shift) -> bool:
         return _shift_objection(question, view, scope, shift) is None
 
+    def stands_alone(shift: Shift) -> bool:
+        """Of a stale roster, time that rests on an incident ends before the shift may."""
+        return _followed(question, view, scope, shift) is None and accepts(shift)
+
     for shift in view.index.on_call_of(person, scope, question.now):
         objection = _shift_objection(question, view, scope, shift)
-        until = view.index.coverage_end(person, scope, question.now, accepts) if objection is None else shift.ends_at
         followed = _followed(question, view, scope, shift)
-        if followed is not None and objection is None:
-            until = _earlier(until, _responding_until(question, view))
-        opinion = _second_opinion(question, view) if objection is None else None
-        if isinstance(opinion, _Agreed):
-            until = _earlier(until, opinion.until)
-        elif opinion is not None:
-            objection = opinion
+        until = shift.ends_at
+        if objection is None:
+            counts = accepts if bound is None or followed is not None else stands_alone
+            until = view.index.coverage_end(person, scope, question.now, counts)
+            until = _earlier(until, bound) if followed is not None else until
+            opinion = _second_opinion(question, view)
+            if isinstance(opinion, _Agreed):
+                until = _earlier(until, opinion.until)
+            elif opinion is not None:
+                objection = opinion
         reached = followed if isinstance(followed, Escalated) else None
         yield Finding(evidence=_shift_evidence(scope, shift, until, reached), objection=objection)
 

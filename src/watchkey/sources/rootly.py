@@ -37,6 +37,10 @@ class Config(HttpSourceConfig, frozen=True, kw_only=True, forbid_unknown_fields=
         Meta(max_length=200, description="Schedules that must be there; the shifts of all are read in one list."),
     ] = ()
     incidents: Annotated[bool, Meta(description="Read open alerts and who responds to them.")] = True
+    webhook_keys: Annotated[
+        tuple[Secret, ...],
+        Meta(description="Secrets that sign this account's webhooks; two of them while one is being replaced."),
+    ] = ()
     page_size: Annotated[int, Meta(ge=1, le=100, description="Rows per page.")] = 100
 
 

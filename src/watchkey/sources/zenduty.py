@@ -1,6 +1,7 @@
 """Zenduty: who is on call now for each team's escalation policies. It tells neither a level nor an end.
 
-So its facts open what needs no level, for a short time at once, and are read again with each poll.
+So nothing of it satisfies a rule about levels. Where an operator says so, a policy counts as a schedule of its own,
+which names exactly its people; they are in for minutes at once, and read again with each poll.
 """
 
 from functools import partial
@@ -23,6 +24,13 @@ class Config(HttpSourceConfig, frozen=True, kw_only=True, forbid_unknown_fields=
     """The keys of a source of kind `zenduty`."""
 
     token: Annotated[Secret, Meta(description="An API token that reads.")]
+    policies_as_schedules: Annotated[
+        bool,
+        Meta(
+            description="Let whoever is on call for an escalation policy, at a level that nobody is told, be named as "
+            "the schedule with the policy's id. Without it no fact of this source opens anything."
+        ),
+    ] = False
     teams: Annotated[tuple[Id, ...], Meta(max_length=200, description="Read these teams only, by id; empty: all.")] = ()
 
 
@@ -72,9 +80,11 @@ async def _read(config: Config, operation: Operation, gathered: Gathered) -> Non
             continue
         path = f"/api/account/teams/{team.unique_id}"
         for row in (await operation.get(f"{path}/oncall/")).decode(list[_OnCall]):
-            _take(gathered, row)
+            _take(gathered, row, are_schedules=config.policies_as_schedules)
         for policy in (await operation.get(f"{path}/escalation_policies/")).decode(list[_Named]):
             gathered.policy(policy.unique_id, f"{team.name}: {policy.name}")
+            if config.policies_as_schedules:
+                gathered.schedule(policy.unique_id, f"{team.name}: {policy.name}")
         for service in (await operation.get(f"{path}/services/")).decode(list[_Service]):
             gathered.service(service.unique_id, service.name, service.escalation_policy)
     for member in (await operation.get("/api/account/members/")).decode(list[_Member]):
@@ -82,9 +92,19 @@ async def _read(config: Config, operation: Operation, gathered: Gathered) -> Non
     gathered.notes.append("Zenduty tells neither levels nor ends: a rule that needs one denies")
 
 
-def _take(gathered: Gathered, row: _OnCall) -> None:
+def _take(gathered: Gathered, row: _OnCall, *, are_schedules: bool) -> None:
     policy = row.escalation_policy.unique_id
     gathered.policy(policy, row.escalation_policy.name)
+    schedule = policy if are_schedules else None
     for user in row.users:
         person = gathered.mention(user.username, user.name, user.email)
-        gathered.shift(Shift(person=person, policy=policy, starts_at=None, ends_at=None, end_kind=EndKind.UNKNOWN))
+        gathered.shift(
+            Shift(
+                person=person,
+                policy=policy,
+                schedule=schedule,
+                starts_at=None,
+                ends_at=None,
+                end_kind=EndKind.UNKNOWN,
+            )
+        )

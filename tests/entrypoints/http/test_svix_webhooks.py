@@ -16,7 +16,7 @@ from watchkey.entrypoints.http.exchange import Fault, Request
 from watchkey.entrypoints.http.limits import Limits
 from watchkey.entrypoints.http.metrics import Metrics
 from watchkey.entrypoints.http.svix_webhooks import INCIDENT_IO, routes
-from watchkey.entrypoints.http.webhooks import Webhooks
+from watchkey.entrypoints.http.webhooks import Form, Webhooks
 from watchkey.model.ids import SourceName
 from watchkey.model.secret import Secret
 
@@ -51,14 +51,16 @@ def signed(desk: Desk, body: bytes = BODY, message: str = "msg_1", age: timedelt
     return {b"webhook-id": message.encode(), b"webhook-timestamp": at, b"webhook-signature": b"v1," + mark}
 
 
-def send(house: House, desk: Desk, *messages: tuple[str, bytes, Mapping[bytes, bytes]]) -> list[int]:
+def send(
+    house: House, desk: Desk, *messages: tuple[str, bytes, Mapping[bytes, bytes]], form: Form = INCIDENT_IO
+) -> list[int]:
     """The status of each, sent one after the other to one handler."""
-    handler = Webhooks(INCIDENT_IO, desk, Limits(), Metrics(house))
+    handler = Webhooks(form, desk, Limits(), Metrics(house))
 
     async def go() -> list[int]:
         statuses = []
         for name, body, headers in messages:
-            path = f"/v1/webhooks/incident_io/{name}"
+            path = f"{form.path}{name}"
             request = Request(
                 method="POST", path=path, query="", headers=headers, body=body, peer="p", id="r", arrived_at=0.0
             )

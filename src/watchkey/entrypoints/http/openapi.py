@@ -200,6 +200,7 @@ def _webhook_paths() -> _Json:
         for kind, name, what, header in (
             ("pagerduty", "pagerduty", "A PagerDuty v3 webhook", "X-PagerDuty-Signature"),
             ("incident_io", "incidentIo", "An incident.io webhook", "webhook-signature"),
+            ("rootly", "rootly", "A Rootly webhook", "X-Rootly-Signature"),
         )
     }
 
