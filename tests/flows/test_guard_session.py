@@ -595,6 +595,26 @@ def test_places_are_bounded_and_the_last_ones_are_for_who_is_in() -> None:
     play(story, sessions_per_person_max=3, sessions_max=4, reserve=2)
 
 
+def test_a_resource_has_its_own_places_and_keeps_the_last_for_who_is_in() -> None:
+    async def story(scene: Scene) -> None:
+        protected = scene.guard._protected[ORDERS]
+        scene.guard._protected = {**scene.guard._protected, ORDERS: replace(protected, sessions_max=3, reserve=2)}
+        scene.watch.allow(ALICE, "read")
+        scene.watch.allow(BOB, "read")
+        lease = (await scene.admitted()).lease
+        refused = await scene.enter(BOB)
+        assert isinstance(refused, TurnedAway)
+        assert "orders-db has as many sessions" in refused.sentence
+        await scene.admitted(BOB, resource=BILLING)
+        await scene.admitted()
+        await scene.admitted()
+        assert isinstance(await scene.enter(), TurnedAway)
+        scene.guard.left(lease.id)
+        await scene.admitted()
+
+    play(story)
+
+
 def test_an_orderly_end_takes_everything_back_and_lets_nobody_in() -> None:
     async def story(scene: Scene) -> None:
         scene.watch.allow(ALICE, "read")

@@ -108,6 +108,10 @@ class Protected:
 
     target: Target
     privileges: tuple[PrivilegeName, ...]
+    sessions_max: int | None = None
+    """Of everybody on this resource."""
+    reserve: int = 0
+    """The last so many of them are for people who hold a lease on it already."""
 
 
 class Door(Protocol):
@@ -626,6 +630,12 @@ class GuardSessions:
             return f"you have {sum(mine)} sessions open, which is the limit; close one first"
         if total >= self._rules.sessions_max - (0 if mine else self._rules.reserve):
             return "this gateway is full; try again in a moment"
+        protected = self._protected[entry.resource]
+        here = [held for held in self._held.values() if held.lease.resource == entry.resource and held.sessions]
+        is_in = any(held.lease.subject == entry.subject.id for held in here)
+        places = protected.sessions_max
+        if places is not None and sum(held.sessions for held in here) >= places - (0 if is_in else protected.reserve):
+            return f"{entry.resource} has as many sessions as it may have; try again in a moment"
         return ""
 
     def _roster_revisions(self) -> object:

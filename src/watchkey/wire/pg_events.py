@@ -32,9 +32,10 @@ class DirectTls:
 
 @dataclass(frozen=True, slots=True)
 class TlsUp:
-    """TLS stands; `alpn` is what was agreed on, None when nothing was."""
+    """TLS stands; `alpn` is what was agreed on, None when nothing was; `host` is the name that the client asked for."""
 
     alpn: str | None
+    host: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +179,8 @@ class Ask:
     privileges: tuple[str, ...] | None
     """Only these, or None for all that are allowed."""
     application: str
+    host: str = ""
+    """The name in the TLS greeting, empty for none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

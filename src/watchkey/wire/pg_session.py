@@ -87,6 +87,7 @@ class Session:
 
     __slots__ = (
         "_buffer",
+        "_host",
         "_is_direct",
         "_reader",
         "_rules",
@@ -120,6 +121,7 @@ class Session:
         self._buffer = b""
         self._unencrypted_asks = 0
         self._is_direct = False
+        self._host = ""
         self._reader: pg.MessageReader | None = None
         self._wish: Wish | None = None
         self._upstream: UpstreamOpen | None = None
@@ -222,6 +224,7 @@ class Session:
             # PostgreSQL 17 demands this too: it keeps a TLS client of another protocol from being led here
             return self._close("alpn_missing")
         self.is_tls = True
+        self._host = event.host
         self.state = State.STARTING
         return ()
 
@@ -267,6 +270,7 @@ class Session:
             Ask(
                 subject=event.subject,
                 database=wish.database,
+                host=self._host,
                 privileges=wish.privileges,
                 application=wish.passed_on.get("application_name", ""),
             ),

@@ -72,6 +72,9 @@ def section(tmp_path: Path, **changes: Any) -> GatewaySection:
         ({"databases": {"x": DatabaseSection(resource="nowhere")}}, "'nowhere', which is not there"),
         ({"host": "0.0.0.0"}, "loopback"),  # noqa: S104  the point of the test
         ({"certificate": Path("/x")}, "a certificate and its key"),
+        ({"hosts": {"orders.example": "orders"}}, "only with a certificate"),
+        ({"hosts": {"orders.example": "x"}, "certificate": Path("/x"), "key": Path("/y")}, "not among its databases"),
+        ({"proxy_protocol_from": ("10.0.0.1/8",)}, "proxy_protocol_from"),
     ],
 )
 def test_what_cannot_be_served_is_refused_before_anything_starts(

@@ -55,6 +55,12 @@ class DatabaseSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
             "read is refused (`deny_unread`) or let through (`allow_unread`)."
         ),
     ] = StatementPolicy.OFF
+    sessions_max: Annotated[int | None, Meta(description="Of this resource; left out: as many as the gateway has.")] = (
+        None
+    )
+    reserve: Annotated[
+        int, Meta(ge=0, description="The last so many of them are for people who are in this resource already.")
+    ] = 0
 
     @property
     def recorded_parameters(self) -> Parameters:
@@ -82,6 +88,20 @@ class GatewaySection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     sessions_per_person_max: Annotated[int, Meta(ge=1)] = 20
     sessions_max: Annotated[int, Meta(ge=1)] = 2000
     reserve: Annotated[int, Meta(ge=0, description="The last so many places are for people who are in already.")] = 50
+    hosts: Annotated[
+        dict[str, str],
+        Meta(
+            description="By the host name that a client gives in TLS (SNI): one of `databases`. Clients that give "
+            "another name, or none, go by the database's name."
+        ),
+    ] = {}
+    proxy_protocol_from: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Addresses or networks of load balancers. They must send a header of PROXY protocol version 2; "
+            "the client's address in it goes to the audit log and to the policy. From others none is taken."
+        ),
+    ] = ()
     drain_max: Annotated[
         timedelta,
         Meta(

@@ -28,6 +28,7 @@ from watchkey.wire import pg_events as ev
 from watchkey.wire.pg_messages import ProtocolViolation
 from watchkey.wire.pg_session import Session, SessionRules, State
 from watchkey.wire.pg_statements import StatementLedger, StatementRecord
+from watchkey.wire.proxy_protocol import HEAD, SIGNATURE, NoProxyHeader, client_of, rest_length
 
 log = logging.getLogger("watchkey.pg_gateway")
 
@@ -48,6 +49,9 @@ class House(Protocol):
 
     session_rules: SessionRules
     tls: ssl.SSLContext | None
+
+    def name_asked_for(self, tls: ssl.SSLObject) -> str:
+        """The host name that the client gave in its TLS greeting; empty for none."""
 
     def recognise(self, user: str, password: Secret) -> Subject:
         """Whose token this is; raises Refused."""
@@ -103,6 +107,7 @@ class Connection:
         "_client",
         "_drain",
         "_house",
+        "_is_proxied",
         "_judging",
         "_login",
         "_now",
@@ -115,13 +120,17 @@ class Connection:
         "id",
         "is_over",
         "peer",
+        "proxy",
         "running",
         "session",
     )  # fmt: skip
 
-    def __init__(self, house: House, peer: str) -> None:
+    def __init__(self, house: House, peer: str, *, is_proxied: bool = False) -> None:
+        """`is_proxied`: the peer is a balancer, which must say first who its client is."""
         self._house = house
         self.peer = peer
+        self._is_proxied = is_proxied
+        self.proxy = ""
         self.id = secrets.token_hex(8)
         self.session = Session(house.session_rules)
         self.running: Running | None = None
@@ -146,7 +155,7 @@ class Connection:
         try:
             async with asyncio.timeout(LOGIN_MAX):
                 await self._greet(sock)
-        except (OSError, TimeoutError, ProtocolViolation, ssl.SSLError) as error:
+        except (OSError, TimeoutError, ProtocolViolation, NoProxyHeader, ssl.SSLError) as error:
             log.info("client.lost_in_greeting", extra={"peer": self.peer, "error": str(error)})
             self._over("lost_in_greeting")
         except Exception:
@@ -158,6 +167,8 @@ class Connection:
 
     async def _greet(self, sock: socket.socket) -> None:
         loop = asyncio.get_running_loop()
+        if self._is_proxied:
+            self.proxy, self.peer = self.peer, await _proxied_client(sock) or self.peer
         first = await _peek(sock)
         commands = self.session.receive(ev.DirectTls()) if first == b"\x16" else ()
         while True:
@@ -198,7 +209,7 @@ class Connection:
             transport.close()
         if tls is not None:
             peer = transport.get_extra_info("ssl_object")
-            self.feed(ev.TlsUp(peer.selected_alpn_protocol()))
+            self.feed(ev.TlsUp(peer.selected_alpn_protocol(), self._house.name_asked_for(peer)))
 
     # --- what the sides say ----------------------------------------------------------------------------------------
 
@@ -472,6 +483,23 @@ class _Pipes:
 
     def spawn(self, work: Coroutine[None, None, None]) -> None:
         self._connection._spawn(work)  # noqa: SLF001 -- same
+
+
+async def _proxied_client(sock: socket.socket) -> str | None:
+    """Read the header that the balancer sends first, to its last byte and no further; raises NoProxyHeader."""
+    loop, head, rest = asyncio.get_running_loop(), b"", b""
+    while len(head) < HEAD:
+        data = await loop.sock_recv(sock, HEAD - len(head))
+        head += data
+        if not data or not SIGNATURE.startswith(head[: len(SIGNATURE)]):
+            raise NoProxyHeader("no PROXY header of version 2, where one is demanded")
+    length = rest_length(head)
+    while len(rest) < length:
+        data = await loop.sock_recv(sock, length - len(rest))
+        if not data:
+            raise NoProxyHeader("a PROXY header that is cut")
+        rest += data
+    return client_of(head, rest)
 
 
 async def _peek(sock: socket.socket) -> bytes:

@@ -2,16 +2,18 @@
 
 import asyncio
 import hmac
+import ipaddress
 import logging
 import secrets
 import socket
 import ssl
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
+from weakref import WeakKeyDictionary
 
 from watchkey.entrypoints.pg_gateway.connection import Connection, Running
 from watchkey.entrypoints.pg_gateway.statement_log import LogRules, StatementLog, Who
@@ -43,6 +45,9 @@ DRAIN_LOOK: Final = 0.1
 CUT_AFTER: Final = 0.01
 CUT_GROUP: Final = 50
 """Servers are dropped so many at a time, so many seconds apart; the target's own `shut` ends them besides."""
+
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class Trace(StrEnum):
@@ -85,6 +90,10 @@ class GatewayRules:
     """None is accepted on loopback only."""
     statements: LogRules = field(default_factory=lambda: LogRules(path=Path("statements.jsonl")))
     deny_hint: str = "Ask whoever is on call, or have an incident opened and join it."
+    hosts: Mapping[str, str] = field(default_factory=dict)
+    """By the host name of the TLS greeting: one of `databases`."""
+    proxies: tuple[Network, ...] = ()
+    """Balancers that must send a PROXY header, and whose word about the client's address is taken."""
     drain_max: timedelta = timedelta(seconds=20)
     """How long sessions may go on after the first SIGTERM."""
     reuse_port: bool = False
@@ -134,6 +143,11 @@ class Gateway:
         )
         self._by_resource = {database.resource: database for database in rules.databases.values()}
         # people know the resource's name, tools the database's: either will do
+        self._by_host = {host.lower(): rules.databases[name] for host, name in rules.hosts.items()}
+        self._hosts_asked_for: WeakKeyDictionary[ssl.SSLObject, str] = WeakKeyDictionary()
+        if rules.tls is not None and rules.hosts:
+            # the stubs know sockets only
+            rules.tls.sni_callback = cast("Any", self._asked_for)
         self._by_name = {**{str(name): database for name, database in self._by_resource.items()}, **rules.databases}
         hashes = any(database.parameters is Parameters.HASHED for database in rules.databases.values())
         log_rules = replace(rules.statements, has_hashes=hashes)
@@ -208,7 +222,8 @@ class Gateway:
                 await asyncio.sleep(0.1)
                 continue
             sock.setblocking(False)
-            connection = Connection(self, f"{address[0]}:{address[1]}")
+            peer = f"{address[0]}:{address[1]}"
+            connection = Connection(self, peer, is_proxied=_is_among(address[0], self._rules.proxies))
             task = self._spawn(connection.greet(sock))
             task.add_done_callback(lambda _: self._greetings.release())
 
@@ -242,11 +257,9 @@ class Gateway:
 
     async def admit(self, connection: Connection, ask: ev.Ask, subject: Subject) -> Admitted | TurnedAway:
         """Find the resource, ask the guard, and have the session in the audit log before it begins."""
-        database = self._by_name.get(ask.database)
-        if database is None:
-            return TurnedAway(
-                sentence=f'there is no database "{ask.database}" behind this gateway', reason="unknown_resource"
-            )
+        database = self._database(ask)
+        if isinstance(database, TurnedAway):
+            return database
         privileges = None if ask.privileges is None else tuple(map(PrivilegeName, ask.privileges))
         answer = await self._guard.admit(
             Entry(subject=subject, resource=database.resource, privileges=privileges, client=connection.peer)
@@ -282,6 +295,28 @@ class Gateway:
                     sentence=f"nothing can be recorded: {error}", reason="audit_unavailable", is_fault=True
                 )
         return answer
+
+    def _database(self, ask: ev.Ask) -> Database | TurnedAway:
+        """By the host name of the TLS greeting if it is one of ours, else by the database's; they must not disagree."""
+        by_host, by_name = self._by_host.get(ask.host.lower()), self._by_name.get(ask.database)
+        if by_host is None and by_name is None:
+            what = f'there is no database "{ask.database}" behind this gateway'
+            return TurnedAway(sentence=what, reason="unknown_resource")
+        if by_host is not None and by_name is not None and by_host.resource != by_name.resource:
+            what = f'the host name {ask.host} and the database "{ask.database}" are two different databases here'
+            return TurnedAway(sentence=what, reason="unknown_resource")
+        chosen = by_host or by_name
+        if chosen is None:
+            raise RuntimeError("neither name is known")
+        return chosen
+
+    def name_asked_for(self, tls: ssl.SSLObject) -> str:
+        """See `connection.House`."""
+        return self._hosts_asked_for.pop(tls, "")
+
+    def _asked_for(self, tls: ssl.SSLObject, host: str | None, _context: ssl.SSLContext) -> None:
+        if host:
+            self._hosts_asked_for[tls] = host
 
     def entered(self, connection: Connection) -> None:
         """See `connection.House`."""
@@ -418,6 +453,8 @@ class Gateway:
         if running is None:
             return
         who = running.who
+        if connection.proxy:
+            fields["proxy"] = connection.proxy
         await self._audit.append(
             Noted(
                 at=self._clock.now(),
@@ -448,6 +485,14 @@ def server_tls(certificate: Path, key: Path) -> ssl.SSLContext:
     context.load_cert_chain(certificate, key)
     context.set_alpn_protocols(["postgresql"])
     return context
+
+
+def _is_among(address: str, networks: Sequence[Network]) -> bool:
+    if not networks:
+        return False
+    parsed = ipaddress.ip_address(address.partition("%")[0])
+    mapped = parsed.ipv4_mapped if isinstance(parsed, ipaddress.IPv6Address) else None
+    return any((mapped or parsed) in network for network in networks)
 
 
 def _listen(rules: GatewayRules) -> socket.socket:

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import ipaddress
 import logging
 import secrets
 from collections.abc import Callable, Mapping, Sequence
@@ -10,8 +11,8 @@ from dataclasses import asdict
 from types import TracebackType
 from typing import Any, Final, Protocol, Self
 
-from watchkey.entrypoints.pg_gateway.config import GatewaySection
-from watchkey.entrypoints.pg_gateway.gateway import Database, Gateway, GatewayRules, server_tls
+from watchkey.entrypoints.pg_gateway.config import DatabaseSection, GatewaySection
+from watchkey.entrypoints.pg_gateway.gateway import Database, Gateway, GatewayRules, Network, server_tls
 from watchkey.entrypoints.pg_gateway.statement_log import LogRules
 from watchkey.flows.guard_session import Deciding, GuardRules, GuardSessions, Protected
 from watchkey.flows.login_tokens import LoginTokens
@@ -156,6 +157,7 @@ class Gateways:
 
     def _add(self, section: GatewaySection) -> None:
         service = self._service
+        hosts, proxies = _hosts(section), _networks(section.proxy_protocol_from)
         databases = {
             name: Database(
                 resource=ResourceId(one.resource),
@@ -169,7 +171,7 @@ class Gateways:
             deciding=Deciding(
                 decide=service.request_access.decide, foresee=self._foresee, judge=self._judge, caller=CALLER
             ),
-            protected={database.resource: self._protected(database.resource) for database in databases.values()},
+            protected={ResourceId(one.resource): self._protected(one) for one in section.databases.values()},
             audit=service.audit,
             clock=service.clock,
             new_id=lambda: secrets.token_hex(8),
@@ -191,6 +193,8 @@ class Gateways:
             statements=LogRules(path=section.statements),
             deny_hint=section.deny_hint,
             drain_max=section.drain_max,
+            hosts=hosts,
+            proxies=proxies,
         )
         self._guards.append(guard)
         self.gateways.append(
@@ -199,11 +203,17 @@ class Gateways:
             )
         )
 
-    def _protected(self, resource: ResourceId) -> Protected:
+    def _protected(self, database: DatabaseSection) -> Protected:
+        resource = ResourceId(database.resource)
         known, target = self._service.resources.get(resource), self._targets.get(resource)
         if known is None or target is None:
             raise Refused(f"a gateway names the resource {resource!r}, which is not there or has no `target`")
-        return Protected(target=target, privileges=known.privileges)
+        return Protected(
+            target=target,
+            privileges=known.privileges,
+            sessions_max=database.sessions_max,
+            reserve=database.reserve,
+        )
 
     async def _foresee(self, request: AccessRequest, at: Any) -> Decision:
         return (await self._service.request_access.explain(request, at=at)).decision
@@ -217,6 +227,22 @@ class Gateways:
             for target in self._targets.values():
                 await _reap_quietly(target)
             await self._service.clock.sleep(60)
+
+
+def _hosts(section: GatewaySection) -> Mapping[str, str]:
+    if section.hosts and section.certificate is None:
+        raise Refused("a gateway goes by host names only with a certificate: they are told in TLS")
+    unknown = sorted(set(section.hosts.values()) - section.databases.keys())
+    if unknown:
+        raise Refused(f"the hosts of a gateway name {', '.join(unknown)}, which is not among its databases")
+    return section.hosts
+
+
+def _networks(texts: Sequence[str]) -> tuple[Network, ...]:
+    try:
+        return tuple(ipaddress.ip_network(text) for text in texts)
+    except ValueError as error:
+        raise Refused(f"proxy_protocol_from: {error}") from error
 
 
 async def _reap_quietly(target: Target) -> None:
