@@ -11,8 +11,9 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from tests.live.gateway_process import GatewayProcess
@@ -20,7 +21,24 @@ from tests.live.house import prepare
 from watchkey.simulator.postgres_server import PostgresServer, find_binaries
 
 SECONDS = 3
-ROUNDS = 3
+ROUNDS = 5
+KINDS = (("gateway", "off", 0), ("gateway+audit", "statements", 0), ("2 workers", "off", 2),
+         ("2 workers+audit", "statements", 2))  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Way:
+    """A way to the database, and the processes in the middle whose time is counted."""
+
+    port: int
+    user: str
+    password: str
+    processes: Sequence[int] = ()
+
+    def cpu(self) -> float:
+        """Seconds of processor that the processes in the middle have used."""
+        tasks = [task for pid in self.processes for task in Path(f"/proc/{pid}/task").iterdir()]
+        return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
 
 
 def main() -> None:
@@ -30,45 +48,51 @@ def main() -> None:
     parser.add_argument("--seconds", type=int, default=SECONDS)
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--sessions", type=int, default=1000)
+    parser.add_argument("--only", choices=("throughput", "bulk", "idle"), help="One part of it.")
     arguments = parser.parse_args()
     figures: dict[str, object] = {}
     with ExitStack() as stack:
         server = stack.enter_context(PostgresServer(settings={"max_connections": "1200"}))
         prepare(server)
-        server.sql("CREATE TABLE bulk AS SELECT repeat('x', 90) AS x FROM generate_series(1, 1000000);"
+        server.sql("CREATE TABLE bulk AS SELECT repeat('x', 60 + i * 37 % 61) AS x "
+                   "FROM generate_series(1, 1000000) i;"
                    "GRANT SELECT ON bulk TO orders_read; CREATE ROLE bench LOGIN PASSWORD 'bench' IN ROLE orders_write;"
                    "GRANT SELECT ON bulk TO bench;", "orders")  # fmt: skip
         run_pgbench_setup(server)
-        ways: dict[str, tuple[int, str, str]] = {"direct": (server.port, "bench", "bench")}
+        ways = {"direct": Way(server.port, "bench", "bench")}
         bouncer = stack.enter_context(pgbouncer(server))
         if bouncer:
-            ways["pgbouncer"] = (bouncer, "bench", "bench")
-        for name, trace in (("gateway", "off"), ("gateway+audit", "statements")):
-            port, token = stack.enter_context(gateway(server, trace))
-            ways[name] = (port, "alice", token)
-        figures["throughput"] = throughput(ways, arguments.seconds, arguments.rounds)
-        figures["bulk"] = bulk(ways)
-        figures["memory"], figures["handoff"] = idle_and_handoff(server, arguments.sessions)
+            ways["pgbouncer"] = bouncer
+        for name, trace, workers in KINDS:
+            ways[name] = stack.enter_context(gateway(server, trace, workers))
+        if arguments.only in {None, "throughput"}:
+            figures["throughput"] = throughput(ways, arguments.seconds, arguments.rounds)
+        if arguments.only in {None, "bulk"}:
+            figures["bulk"] = bulk(ways)
+        if arguments.only in {None, "idle"}:
+            for workers in (0, 2):
+                figures[f"idle-{workers}-workers"] = idle_and_handoff(server, arguments.sessions, workers)
     if arguments.json:
         print(json.dumps(figures))
 
 
 @contextmanager
-def gateway(server: PostgresServer, trace: str) -> Iterator[tuple[int, str]]:
-    process = GatewayProcess(server, trace)
+def gateway(server: PostgresServer, trace: str, workers: int) -> Iterator[Way]:
+    process = GatewayProcess(server, trace, workers=workers)
     try:
-        yield process.port, process.token
+        pids = [process.process.pid, *map(int, process.ask("workers").split())]
+        yield Way(process.port, "alice", process.token, pids)
     finally:
         process.stop()
 
 
 @contextmanager
-def pgbouncer(server: PostgresServer) -> Iterator[int]:
+def pgbouncer(server: PostgresServer) -> Iterator[Way | None]:
     """A pgbouncer in session mode, if there is one."""
     program = shutil.which("pgbouncer") or ("/usr/sbin/pgbouncer" if Path("/usr/sbin/pgbouncer").exists() else None)
     if program is None:
         print("pgbouncer is not installed: no column for it")
-        yield 0
+        yield None
         return
     port = server.port + 1
     with tempfile.TemporaryDirectory() as scratch:
@@ -90,7 +114,7 @@ def pgbouncer(server: PostgresServer) -> Iterator[int]:
         )  # fmt: skip
         time.sleep(0.5)
         try:
-            yield port
+            yield Way(port, "bench", "bench", [process.pid])
         finally:
             process.send_signal(signal.SIGTERM)
             process.wait(10)
@@ -104,13 +128,12 @@ def run_pgbench_setup(server: PostgresServer) -> None:
     server.sql("GRANT SELECT ON ALL TABLES IN SCHEMA public TO orders_read, bench", "orders")
 
 
-def pgbench(way: tuple[int, str, str], clients: int, mode: str, seconds: int) -> tuple[float, float]:
+def pgbench(way: Way, clients: int, mode: str, seconds: int) -> tuple[float, float]:
     """Transactions per second, and the mean latency in milliseconds."""
-    port, user, password = way
     done = subprocess.run(
         [find_binaries() / "pgbench", "-S", "-n", "-M", mode, "-c", str(clients), "-j", "1", "-T", str(seconds),
-         f"host=127.0.0.1 port={port} user={user} dbname=orders sslmode=disable"],
-        env={**os.environ, "PGPASSWORD": password, "PGGSSENCMODE": "disable"},
+         f"host=127.0.0.1 port={way.port} user={way.user} dbname=orders sslmode=disable"],
+        env={**os.environ, "PGPASSWORD": way.password, "PGGSSENCMODE": "disable"},
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     if done.returncode:
@@ -121,51 +144,74 @@ def pgbench(way: tuple[int, str, str], clients: int, mode: str, seconds: int) ->
     return tps, latency
 
 
-def throughput(ways: dict[str, tuple[int, str, str]], seconds: int, rounds: int) -> dict[str, dict[str, float]]:
-    """Medians of paired rounds, as share of direct; and of pgbouncer for the latency at one client."""
-    out: dict[str, dict[str, float]] = {}
-    print(f"\npgbench -S, {rounds} rounds of {seconds} s, median share of direct (latency in ms at 1 client)")
-    print(f"{'':>16}" + "".join(f"{name:>16}" for name in ways))
+def throughput(ways: Mapping[str, Way], seconds: int, rounds: int) -> dict[str, dict[str, dict[str, float]]]:
+    """Medians of paired rounds; the order of the ways turns, so that none always has the quiet moment."""
+    out: dict[str, dict[str, dict[str, float]]] = {}
+    base = "pgbouncer" if "pgbouncer" in ways else "direct"
+    print(f"\npgbench -S, medians of {rounds} paired rounds of {seconds} s, 2 decimals are more than they are worth")
+    print(
+        "share: of " + base + "'s throughput; CPU: microseconds a transaction in the middle; added: to direct's latency"
+    )
+    print(f"{'':>22}" + "".join(f"{name:>17}" for name in ways))
     for mode in ("simple", "prepared"):
         for clients in (1, 8, 32):
-            shares: dict[str, list[float]] = {name: [] for name in ways}
-            latencies: dict[str, list[float]] = {name: [] for name in ways}
-            for _ in range(rounds):
-                base = 0.0
-                for name, way in ways.items():
-                    tps, latency = pgbench(way, clients, mode, seconds)
-                    base = base or tps
-                    shares[name].append(tps / base)
-                    latencies[name].append(latency)
-            row = {name: statistics.median(values) for name, values in shares.items()}
-            out[f"{mode}-{clients}"] = row
-            print(f"{mode:>10} {clients:>5}" + "".join(f"{row[name]:>16.2f}" for name in ways))
+            runs = [one_round(ways, turn, clients, mode, seconds) for turn in range(rounds)]
+            rows = {
+                "share": {n: statistics.median(r[n][0] / r[base][0] for r in runs) for n in ways},
+                "cpu_us": {n: statistics.median(r[n][2] for r in runs) for n in ways},
+            }
             if clients == 1:
-                millis = {name: statistics.median(values) for name, values in latencies.items()}
-                out[f"{mode}-1-latency-ms"] = millis
-                print(f"{'latency':>16}" + "".join(f"{millis[name]:>16.3f}" for name in ways))
+                rows["added_us"] = {n: statistics.median((r[n][1] - r["direct"][1]) * 1000 for r in runs) for n in ways}
+            out[f"{mode}-{clients}"] = rows
+            for what, row in rows.items():
+                digits = 2 if what == "share" else 1
+                print(
+                    f"{mode:>10} {clients:>3} {what:>7}" + "".join(f"{row[n]:>17.{digits}f}" for n in ways), flush=True
+                )
     return out
 
 
-def bulk(ways: dict[str, tuple[int, str, str]]) -> dict[str, dict[str, float]]:
-    """A result and a COPY of 100 MB: seconds, as share of direct's speed."""
-    out: dict[str, dict[str, float]] = {}
-    print("\n100 MB: seconds (speed as share of direct)")
+def one_round(
+    ways: Mapping[str, Way], turn: int, clients: int, mode: str, seconds: int
+) -> dict[str, tuple[float, float, float]]:
+    """For each way: transactions a second, latency in ms, microseconds of CPU a transaction in the middle."""
+    names, found = list(ways), {}
+    for name in names[turn % len(names) :] + names[: turn % len(names)]:
+        before = ways[name].cpu()
+        tps, latency = pgbench(ways[name], clients, mode, seconds)
+        found[name] = (tps, latency, (ways[name].cpu() - before) / (tps * seconds) * 1e6)
+    return found
+
+
+def bulk(ways: Mapping[str, Way]) -> dict[str, dict[str, dict[str, float]]]:
+    """A result and a COPY of 100 MB: speed as share of direct's, and the same per core used in the middle."""
+    out: dict[str, dict[str, dict[str, float]]] = {}
+    print("\n100 MB, best of 5: seconds (share of direct's speed; per core that the middle used)")
     for what, sql in (("result", "SELECT x FROM bulk"), ("copy", "COPY bulk TO STDOUT")):
-        times: dict[str, float] = {}
-        for name, way in ways.items():
-            times[name] = min(one_bulk(way, sql) for _ in range(3))
-        out[what] = {name: times["direct"] / seconds for name, seconds in times.items()}
-        print(f"{what:>16}" + "".join(f"  {name} {times[name]:.2f} ({out[what][name]:.2f})" for name in ways))
+        best = dict.fromkeys(ways, (float("inf"), float("inf")))
+        for _ in range(5):
+            for name, way in ways.items():
+                before = way.cpu()
+                seconds = one_bulk(way, sql)
+                wall, used = best[name]
+                best[name] = (min(wall, seconds), min(used, way.cpu() - before))
+        direct = best["direct"][0]
+        out[what] = {
+            name: {"wall": direct / wall, "per_core": direct / used if used else 1.0}
+            for name, (wall, used) in best.items()
+        }
+        print(f"{what:>8}" + "".join(
+            f"  {name} {best[name][0]:.2f} ({found['wall']:.2f}; {found['per_core']:.2f})"
+            for name, found in out[what].items()
+        ), flush=True)  # fmt: skip
     return out
 
 
-def one_bulk(way: tuple[int, str, str], sql: str) -> float:
+def one_bulk(way: Way, sql: str) -> float:
     import psycopg
 
-    port, user, password = way
-    dsn = f"host=127.0.0.1 port={port} user={user} dbname=orders password={password} sslmode=disable gssencmode=disable"
-    with psycopg.connect(dsn) as db:
+    dsn = f"host=127.0.0.1 port={way.port} user={way.user} dbname=orders password={way.password} sslmode=disable"
+    with psycopg.connect(f"{dsn} gssencmode=disable") as db:
         begin = time.perf_counter()
         if sql.startswith("COPY"):
             with db.cursor().copy(sql) as copy:
@@ -176,11 +222,11 @@ def one_bulk(way: tuple[int, str, str], sql: str) -> float:
         return time.perf_counter() - begin
 
 
-def idle_and_handoff(server: PostgresServer, count: int) -> tuple[dict[str, float], dict[str, float]]:
+def idle_and_handoff(server: PostgresServer, count: int, workers: int) -> dict[str, dict[str, float]]:
     """Many idle sessions: memory for each, then one planned end for all, from the instant to the last byte."""
     import socket
 
-    process = GatewayProcess(server)
+    process = GatewayProcess(server, workers=workers)
     try:
         before = int(process.ask("rss"))
         clients = [raw_login("127.0.0.1", process.port, "alice", process.token) for _ in range(count)]
@@ -219,8 +265,9 @@ def idle_and_handoff(server: PostgresServer, count: int) -> tuple[dict[str, floa
         "p99_ms": round(overruns[int(len(overruns) * 0.99)], 1),
         "max_ms": round(overruns[-1], 1),
     }
-    print(f"\nidle sessions: {memory}\nplanned handoff, instant to last byte: {handoff}")
-    return memory, handoff
+    where = f"{workers} workers" if workers else "in one process"
+    print(f"\nidle sessions, {where}: {memory}\nplanned handoff, instant to last byte, {where}: {handoff}", flush=True)
+    return {"memory": memory, "handoff": handoff}
 
 
 def raw_login(host: str, port: int, user: str, token: str) -> "object":

@@ -2,7 +2,7 @@
 
 import asyncio
 import itertools
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -26,7 +26,7 @@ from watchkey.model.access import Caller, Reason, Subject
 from watchkey.model.audit import Noted
 from watchkey.model.errors import Refused, Unavailable
 from watchkey.model.ids import CallerId, PrivilegeName, ResourceId, SubjectId
-from watchkey.model.lease import LeaseId, LeaseState
+from watchkey.model.lease import Lease, LeaseId, LeaseState
 
 ALICE, BOB = "alice@example.com", "bob@example.com"
 ORDERS, BILLING = ResourceId("orders-db"), ResourceId("billing-db")
@@ -41,11 +41,18 @@ class Door:
         self.ended: list[tuple[LeaseId, str]] = []
         self.ended_at: dict[LeaseId, Any] = {}
         self.warned: list[str] = []
+        self.renewals: list[tuple[Lease, str]] = []
 
     def end(self, lease: LeaseId, sentence: str) -> int:
         self.ended.append((lease, sentence))
         self.ended_at[lease] = self._clock.now()
         return 1
+
+    def renewed(self, lease: Lease, words: str) -> None:
+        self.renewals.append((lease, words))
+
+    async def told(self, leases: Sequence[LeaseId]) -> None:
+        del leases
 
     def warn(self, lease: LeaseId, sentence: str) -> None:
         del lease

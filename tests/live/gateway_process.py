@@ -22,19 +22,19 @@ class GatewayProcess:
 
     def __init__(
         self, server: PostgresServer, trace: str = "statements", *, ttl: float = 3600, host: str = "127.0.0.1",
-        inside: Sequence[str] = (),
+        inside: Sequence[str] = (), workers: int = 0,
     ) -> None:  # fmt: skip
         """`host` is where it finds the server; `inside` starts it somewhere else, such as a network namespace."""
         place = [str(server.folder), str(server.port), host]
         self.process = subprocess.Popen(
-            [*inside, sys.executable, "-m", "tests.live.gateway_process", *place, trace, str(ttl)],
+            [*inside, sys.executable, "-m", "tests.live.gateway_process", *place, trace, str(ttl), str(workers)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
         port, self.token = self._line().split()
         self.port = int(port)
 
     def ask(self, line: str) -> str:
-        """Send a command, `end SECONDS` or `rss`, and return the answer."""
+        """Send a command, `end SECONDS`, `rss` or `workers`, and return the answer."""
         assert self.process.stdin is not None
         self.process.stdin.write(line + "\n")
         self.process.stdin.flush()
@@ -63,12 +63,14 @@ class GatewayProcess:
 
 
 def main(arguments: Sequence[str]) -> None:
-    folder, port, host, trace, ttl = arguments
+    folder, port, host, trace, ttl, workers = arguments
     gc.set_threshold(20_000, 50, 100)  # as the service does
     server = PostgresServer.at(Path(folder), int(port))
     server.host = host
     with tempfile.TemporaryDirectory() as scratch:
-        house = LiveHouse(server, Path(scratch), trace=Trace(trace), rules=MANY, sessions_per_lease_max=3000)
+        house = LiveHouse(
+            server, Path(scratch), trace=Trace(trace), rules=MANY, sessions_per_lease_max=3000, workers=int(workers)
+        )
         with house:
             house.watch.ttl = timedelta(seconds=float(ttl))
             house.watch.allow(ALICE, "read", "write")
@@ -77,7 +79,7 @@ def main(arguments: Sequence[str]) -> None:
                 print(_obey(house, line.split()), flush=True)
 
 
-def _obey(house: LiveHouse, words: Sequence[str]) -> float | int:
+def _obey(house: LiveHouse, words: Sequence[str]) -> float | int | str:
     match words:
         case ["end", seconds]:
             at = house.clock.now() + timedelta(seconds=float(seconds))
@@ -85,9 +87,16 @@ def _obey(house: LiveHouse, words: Sequence[str]) -> float | int:
             house.sync_guard()
             return at.timestamp()
         case ["rss"]:
-            return resident(os.getpid())
+            return sum(map(resident, [os.getpid(), *workers_of(house)]))
+        case ["workers"]:
+            return " ".join(map(str, workers_of(house)))
         case _:
             raise ValueError(words)
+
+
+def workers_of(house: LiveHouse) -> list[int]:
+    """Their process ids, none where the gateway has no workers."""
+    return [hand.process.pid for hand in getattr(house.gateway, "_hands", {}).values()]
 
 
 def resident(pid: int) -> int:

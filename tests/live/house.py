@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import os
 import secrets
 import threading
 import time
@@ -14,8 +15,10 @@ import uvloop
 
 from tests.fakes.audit import MemoryAudit
 from tests.fakes.watch import ScriptedWatch
+from watchkey.entrypoints.pg_gateway.config import DatabaseSection, GatewaySection
 from watchkey.entrypoints.pg_gateway.gateway import Database, Gateway, GatewayRules, Trace, server_tls
 from watchkey.entrypoints.pg_gateway.statement_log import LogRules
+from watchkey.entrypoints.pg_gateway.workers import Workers
 from watchkey.flows.guard_session import Deciding, GuardRules, GuardSessions, Protected
 from watchkey.flows.login_tokens import LoginTokens
 from watchkey.model.access import Caller, Subject
@@ -81,12 +84,12 @@ def target_config(server: PostgresServer, **changes: Any) -> Config:
 
 
 class LiveHouse:
-    """Use it as a context manager; `token(subject)` gives a password."""
+    """Use it as a context manager; `token(subject)` gives a password. WATCHKEY_LIVE_WORKERS=2: with workers."""
 
     def __init__(
         self, server: PostgresServer, folder: Path, *, tls: tuple[Path, Path] | None = None,
         trace: Trace = Trace.STATEMENTS, parameters: Parameters = Parameters.OFF, rules: GuardRules | None = None,
-        port: int = 0, gateway: Mapping[str, Any] | None = None, **target: Any,
+        port: int = 0, gateway: Mapping[str, Any] | None = None, workers: int | None = None, **target: Any,
     ) -> None:  # fmt: skip
         self._server = server
         self.folder = folder
@@ -97,6 +100,7 @@ class LiveHouse:
         self._rules = rules or GuardRules(linger=timedelta(seconds=2))
         self._target_changes = target
         self._gateway_changes = dict(gateway or {})
+        self._workers = int(os.environ.get("WATCHKEY_LIVE_WORKERS", "0")) if workers is None else workers
         self.clock = RealClock()
         self.watch = ScriptedWatch(self.clock)
         self.audit = MemoryAudit()
@@ -160,15 +164,23 @@ class LiveHouse:
             rules=self._rules,
         )
         self.tokens = LoginTokens(audit=self.audit, clock=self.clock, new_secret=lambda: secrets.token_urlsafe(32))
-        self.gateway = Gateway(
-            self._gateway_rules(),
-            guard=self.guard,
-            tokens=self.tokens,
-            audit=self.audit,
-            clock=self.clock,
-            caller=CALLER.id,
-        )
+        parts: dict[str, Any] = {
+            "guard": self.guard, "tokens": self.tokens, "audit": self.audit, "clock": self.clock, "caller": CALLER.id,
+        }  # fmt: skip
+        if self._workers:
+            self.gateway: Any = Workers(self._section(), **parts)
+        else:
+            self.gateway = Gateway(self._gateway_rules(), **parts)
         await self.gateway.start()
+
+    def _section(self) -> GatewaySection:
+        certificate, key = self._tls or (None, None)
+        database = DatabaseSection(resource=ORDERS, trace=self._trace, parameters=self._parameters)
+        fields: dict[str, Any] = {
+            "port": self.port, "databases": {"orders": database}, "certificate": certificate, "key": key,
+            "statements": self.folder / "statements.jsonl", "workers": self._workers,
+        }  # fmt: skip
+        return GatewaySection(**(fields | self._gateway_changes))
 
     def _gateway_rules(self) -> GatewayRules:
         fields: dict[str, Any] = {

@@ -121,8 +121,19 @@ class Door(Protocol):
         """Close every session of the lease, now, with these words; return how many."""
         ...
 
+    async def told(self, leases: Sequence[LeaseId]) -> None:
+        """Return when the clients of leases that were ended have been told, or after a moment that is not noticed.
+
+        A target that ends a thousand sessions takes the machine; whoever is to be told should not wait behind that.
+        """
+        ...
+
     def warn(self, lease: LeaseId, sentence: str) -> None:
         """Tell every session of the lease."""
+        ...
+
+    def renewed(self, lease: Lease, words: str) -> None:
+        """The lease has a new end, or new words for it: whoever ends sessions by a clock of their own must know."""
         ...
 
 
@@ -428,8 +439,10 @@ class GuardSessions:
             self._spawn(self._shut(target, group, counts))
 
     async def _shut(self, target: Target, group: Sequence[Held], counts: Mapping[LeaseId, int]) -> None:
+        leases = [held.lease.id for held in group]
+        await self.door.told(leases)
         try:
-            await target.shut([held.lease.id for held in group])
+            await target.shut(leases)
         except PortError as error:
             log.error("lease.shut_failed", extra={"error": str(error)})  # noqa: TRY400  taking back tries again
         for held in group:
@@ -537,6 +550,7 @@ class GuardSessions:
             # on its own: a target that does not answer must not keep the answers of others waiting
             self._spawn(self._tell(held, renewed, held.checks))
         await self._look_ahead(held)
+        self.door.renewed(held.lease, self._farewell(held))
         return None
 
     def _adopt(self, held: Held, renewed: Lease) -> None:
@@ -545,6 +559,7 @@ class GuardSessions:
         held.ends_tick = self._clock.monotonic() + (renewed.ends_at - now).total_seconds()
         held.renew_at = self._renew_at(renewed, now)
         held.notices = self._notices(renewed, now)
+        self.door.renewed(renewed, self._farewell(held))
 
     async def _tell(self, held: Held, renewed: Lease, check: int) -> None:
         """Have the target carry the new end; a later one counts from then on, for it must never carry less than we say.
@@ -687,7 +702,13 @@ class _NoDoor:
         del lease, sentence
         return 0
 
+    async def told(self, leases: Sequence[LeaseId]) -> None:
+        """Nobody is in."""
+
     def warn(self, lease: LeaseId, sentence: str) -> None:
+        """Nobody is in."""
+
+    def renewed(self, lease: Lease, words: str) -> None:
         """Nobody is in."""
 
 

@@ -1,6 +1,7 @@
 """One entry of `listen.gateways` in the configuration."""
 
-from collections.abc import Sequence
+import ipaddress
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Protocol
@@ -8,7 +9,10 @@ from typing import Annotated, Protocol
 import msgspec
 from msgspec import Meta
 
-from watchkey.entrypoints.pg_gateway.gateway import StatementPolicy, Trace
+from watchkey.entrypoints.pg_gateway.gateway import Database, GatewayRules, Network, StatementPolicy, Trace, server_tls
+from watchkey.entrypoints.pg_gateway.statement_log import LogRules
+from watchkey.model.errors import Refused
+from watchkey.model.ids import ResourceId
 from watchkey.rules.bound_values import Parameters
 from watchkey.rules.located import Located
 
@@ -109,6 +113,15 @@ class GatewaySection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
             "15 s below the time after which the process manager kills."
         ),
     ] = timedelta(seconds=20)
+    workers: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=64,
+            description="Processes that take the connections, and leave all else to the service. 0: the service itself "
+            "takes them.",
+        ),
+    ] = 0
     deny_hint: Annotated[str, Meta(description="The HINT of a denial: how to ask.")] = (
         "Ask whoever is on call, or have an incident opened and join it."
     )
@@ -118,3 +131,44 @@ def sections(settings: Converted) -> list[GatewaySection]:
     """The configured gateways, with the default file of the statement log in the configuration's folder too."""
     found = [settings.convert(section, GatewaySection) for section in settings.gateways]
     return [msgspec.structs.replace(one, statements=settings.directory / one.statements) for one in found]
+
+
+def rules_of(section: GatewaySection) -> GatewayRules:
+    """What the gateway is told of its section. Raises Refused, or OSError for a certificate that cannot be read."""
+    if (section.certificate is None) != (section.key is None):
+        raise Refused("a gateway needs a certificate and its key, or neither")
+    return GatewayRules(
+        host=section.host,
+        port=section.port,
+        databases={
+            name: Database(
+                resource=ResourceId(one.resource),
+                trace=one.trace,
+                parameters=one.recorded_parameters,
+                judging=one.statement_policy,
+            )
+            for name, one in section.databases.items()
+        },
+        tls=server_tls(section.certificate, section.key) if section.certificate and section.key else None,
+        statements=LogRules(path=section.statements),
+        deny_hint=section.deny_hint,
+        drain_max=section.drain_max,
+        hosts=_hosts(section),
+        proxies=_networks(section.proxy_protocol_from),
+    )
+
+
+def _hosts(section: GatewaySection) -> Mapping[str, str]:
+    if section.hosts and section.certificate is None:
+        raise Refused("a gateway goes by host names only with a certificate: they are told in TLS")
+    unknown = sorted(set(section.hosts.values()) - section.databases.keys())
+    if unknown:
+        raise Refused(f"the hosts of a gateway name {', '.join(unknown)}, which is not among its databases")
+    return section.hosts
+
+
+def _networks(texts: Sequence[str]) -> tuple[Network, ...]:
+    try:
+        return tuple(ipaddress.ip_network(text) for text in texts)
+    except ValueError as error:
+        raise Refused(f"proxy_protocol_from: {error}") from error

@@ -53,7 +53,7 @@ class House(Protocol):
     def name_asked_for(self, tls: ssl.SSLObject) -> str:
         """The host name that the client gave in its TLS greeting; empty for none."""
 
-    def recognise(self, user: str, password: Secret) -> Subject:
+    async def recognise(self, user: str, password: Secret) -> Subject:
         """Whose token this is; raises Refused."""
 
     async def admit(self, connection: "Connection", ask: ev.Ask, subject: Subject) -> Admitted | TurnedAway:
@@ -306,7 +306,7 @@ class Connection:
                 case ev.PassCancel(process_id, key):  # from drivers that cancel inside of TLS
                     self._house.pass_cancel(process_id, key)
                 case ev.ProveIdentity(user, password):
-                    self._prove(user, password)
+                    self._spawn(self._prove(user, password))
                 case ev.Ask():
                     self._spawn(self._ask(command))
                 case ev.OpenUpstream():
@@ -316,9 +316,9 @@ class Connection:
                 case _:
                     raise RuntimeError(f"{command} outside of a greeting")
 
-    def _prove(self, user: str, password: Secret) -> None:
+    async def _prove(self, user: str, password: Secret) -> None:
         try:
-            self._subject = self._house.recognise(user, password)
+            self._subject = await self._house.recognise(user, password)
         except PortError:
             self.feed(ev.IdentityRefused())
             return

@@ -7,24 +7,23 @@ import logging
 import secrets
 import socket
 import ssl
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final, Protocol, cast
 from weakref import WeakKeyDictionary
 
 from watchkey.entrypoints.pg_gateway.connection import Connection, Running
 from watchkey.entrypoints.pg_gateway.statement_log import LogRules, StatementLog, Who
 from watchkey.entrypoints.pg_gateway.upstream import send_cancel
-from watchkey.flows.guard_session import Admitted, Entry, GuardSessions, TurnedAway
-from watchkey.flows.login_tokens import LoginTokens
+from watchkey.flows.guard_session import Admitted, Door, Entry, TurnedAway
 from watchkey.model.access import Statement, Subject
 from watchkey.model.audit import Noted
 from watchkey.model.errors import PortError, Refused
 from watchkey.model.ids import CallerId, PrivilegeName, ResourceId
-from watchkey.model.lease import LeaseId
+from watchkey.model.lease import Lease, LeaseId
 from watchkey.model.secret import Secret
 from watchkey.ports import AuditLog, Clock
 from watchkey.rules.bound_values import Parameters
@@ -40,9 +39,12 @@ GREETINGS_MAX: Final = 256
 
 CLOSE_MAX: Final = 10.0
 """Seconds that an orderly end waits for the last records."""
+PROCESSES_MAX: Final = 128
 DRAIN_LOOK: Final = 0.1
 """Seconds between two looks at whether the last session has left."""
 CUT_AFTER: Final = 0.01
+NOTE_AFTER: Final = 0.02
+"""Seconds from the end of a session to its record."""
 CUT_GROUP: Final = 50
 """Servers are dropped so many at a time, so many seconds apart; the target's own `shut` ends them besides."""
 
@@ -98,6 +100,8 @@ class GatewayRules:
     """How long sessions may go on after the first SIGTERM."""
     reuse_port: bool = False
     """Several processes may listen on one port."""
+    number: int = 0
+    """Which of them this is, below `PROCESSES_MAX`: the numbers that clients ask for cancels with say it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,11 +124,61 @@ class SessionView:
     transaction: str
 
 
+class HasLease(Protocol):
+    """A lease in use."""
+
+    lease: Lease
+
+
+class Guard(Protocol):
+    """Who decides, holds the leases and ends them: in this process, or at the other end of a worker's socket."""
+
+    door: Door
+    is_draining: bool
+
+    @property
+    def held(self) -> Sequence[HasLease]:
+        """The leases in use."""
+        ...
+
+    async def admit(self, entry: Entry) -> Admitted | TurnedAway:
+        """Decide, and count a session."""
+        ...
+
+    async def entered(self, lease: LeaseId, process_id: int) -> None:
+        """A session runs in that process of the server. Raises port errors; then the session must end."""
+        ...
+
+    async def judge(self, lease: LeaseId, statement: Statement) -> str | None:
+        """Why this statement is refused under the lease, or None."""
+        ...
+
+    def left(self, lease: LeaseId) -> None:
+        """One session of the lease is over."""
+        ...
+
+    async def run(self) -> None:
+        """Watch until cancelled."""
+        ...
+
+    async def close(self) -> None:
+        """End every lease."""
+        ...
+
+
+class Tokens(Protocol):
+    """Who knows whose token it is."""
+
+    def recognise(self, token: Secret) -> Subject | Awaitable[Subject]:
+        """At once, or from somewhere else. Raises Refused."""
+        ...
+
+
 class Gateway:
     """Start it, and it serves until closed. It is the `Door` of its guard."""
 
     def __init__(
-        self, rules: GatewayRules, *, guard: GuardSessions, tokens: LoginTokens, audit: AuditLog, clock: Clock,
+        self, rules: GatewayRules, *, guard: Guard, tokens: Tokens, audit: AuditLog, clock: Clock,
         caller: CallerId,
     ) -> None:  # fmt: skip
         if rules.tls is None and rules.host not in {"127.0.0.1", "::1", "localhost"}:
@@ -161,6 +215,8 @@ class Gateway:
         self._accepting: asyncio.Task[None] | None = None
         self._guarding: asyncio.Task[None] | None = None
         self.port = rules.port
+        self.pass_cancel_on: Callable[[int, bytes], None] = _nobody_elses
+        """Takes requests to cancel what another process of this gateway has."""
 
     # --- life ------------------------------------------------------------------------------------------------------
 
@@ -246,11 +302,18 @@ class Gateway:
         for connection in list(self._by_lease.get(lease, ())):
             connection.warn(sentence)
 
+    async def told(self, leases: Sequence[LeaseId]) -> None:
+        """See `guard_session.Door`: `end` has told them before it returned."""
+
+    def renewed(self, lease: Lease, words: str) -> None:
+        """See `guard_session.Door`: in the process of the guard nothing is to be done."""
+
     # --- the house of a connection -----------------------------------------------------------------------------------
 
-    def recognise(self, user: str, password: Secret) -> Subject:
+    async def recognise(self, user: str, password: Secret) -> Subject:
         """Whose token this is. The user name must be that person's, whole or up to the `@`; raises Refused."""
-        subject = self._tokens.recognise(password)
+        found = self._tokens.recognise(password)
+        subject = found if isinstance(found, Subject) else await found
         if user not in {subject.id, subject.id.partition("@")[0]}:
             raise Refused("this token proves nobody")
         return subject
@@ -335,13 +398,16 @@ class Gateway:
     def new_cancel_key(self, connection: Connection) -> tuple[int, bytes]:
         """See `connection.House`."""
         while True:
-            process_id = secrets.randbelow(0x7FFFFFFE) + 1
+            process_id = (secrets.randbelow(0x7FFFFFFF // PROCESSES_MAX) + 1) * PROCESSES_MAX + self._rules.number
             if process_id not in self._by_cancel_id:
                 self._by_cancel_id[process_id] = connection
                 return process_id, secrets.token_bytes(4)
 
     def pass_cancel(self, process_id: int, key: bytes) -> None:
         """See `connection.House`. Nothing tells the asker whether it fitted."""
+        if process_id % PROCESSES_MAX != self._rules.number:
+            self.pass_cancel_on(process_id, key)
+            return
         connection = self._by_cancel_id.get(process_id)
         known = connection.cancel_key if connection is not None else b"\0\0\0\0"
         if not hmac.compare_digest(key, known) or connection is None or connection.running is None:
@@ -441,6 +507,8 @@ class Gateway:
         running = connection.running
         if running is None or self._by_resource[ResourceId(running.who.resource)].trace is Trace.OFF:
             return
+        # a thousand ends at once: each client sees its connection close before the first of them is written down
+        await asyncio.sleep(NOTE_AFTER)
         self._log.add(running.who, connection.abandoned())
         try:
             await self._log.flush()  # the statements are in the log before the end of their session is
@@ -478,6 +546,10 @@ class Gateway:
         return task
 
 
+def _nobody_elses(process_id: int, key: bytes) -> None:
+    del process_id, key
+
+
 def server_tls(certificate: Path, key: Path) -> ssl.SSLContext:
     """TLS towards clients: 1.2 and up, and the protocol's own ALPN name."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
@@ -493,6 +565,20 @@ def _is_among(address: str, networks: Sequence[Network]) -> bool:
     parsed = ipaddress.ip_address(address.partition("%")[0])
     mapped = parsed.ipv4_mapped if isinstance(parsed, ipaddress.IPv6Address) else None
     return any((mapped or parsed) in network for network in networks)
+
+
+def reserve_port(rules: GatewayRules) -> socket.socket:
+    """Bind a socket to the gateway's place, without listening. Raises OSError."""
+    family = socket.AF_INET6 if ":" in rules.host else socket.AF_INET
+    place = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        place.bind((rules.host, rules.port))
+    except BaseException:
+        place.close()
+        raise
+    return place
 
 
 def _listen(rules: GatewayRules) -> socket.socket:

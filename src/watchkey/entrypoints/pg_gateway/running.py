@@ -2,7 +2,6 @@
 
 import asyncio
 import gc
-import ipaddress
 import logging
 import secrets
 from collections.abc import Callable, Mapping, Sequence
@@ -11,9 +10,9 @@ from dataclasses import asdict
 from types import TracebackType
 from typing import Any, Final, Protocol, Self
 
-from watchkey.entrypoints.pg_gateway.config import DatabaseSection, GatewaySection
-from watchkey.entrypoints.pg_gateway.gateway import Database, Gateway, GatewayRules, Network, server_tls
-from watchkey.entrypoints.pg_gateway.statement_log import LogRules
+from watchkey.entrypoints.pg_gateway.config import DatabaseSection, GatewaySection, rules_of
+from watchkey.entrypoints.pg_gateway.gateway import Gateway
+from watchkey.entrypoints.pg_gateway.workers import Workers
 from watchkey.flows.guard_session import Deciding, GuardRules, GuardSessions, Protected
 from watchkey.flows.login_tokens import LoginTokens
 from watchkey.flows.request_access import RequestAccess
@@ -84,7 +83,7 @@ class Gateways:
         """Raises Refused for a section that cannot be served."""
         self._service = service
         self._targets = targets
-        self.gateways: list[Gateway] = []
+        self.gateways: list[Gateway | Workers] = []
         self._guards: list[GuardSessions] = []
         self._stack = AsyncExitStack()
         for section in sections:
@@ -157,16 +156,7 @@ class Gateways:
 
     def _add(self, section: GatewaySection) -> None:
         service = self._service
-        hosts, proxies = _hosts(section), _networks(section.proxy_protocol_from)
-        databases = {
-            name: Database(
-                resource=ResourceId(one.resource),
-                trace=one.trace,
-                parameters=one.recorded_parameters,
-                judging=one.statement_policy,
-            )
-            for name, one in section.databases.items()
-        }
+        rules = rules_of(section)
         guard = GuardSessions(
             deciding=Deciding(
                 decide=service.request_access.decide, foresee=self._foresee, judge=self._judge, caller=CALLER
@@ -183,25 +173,12 @@ class Gateways:
                 reserve=section.reserve,
             ),
         )
-        if (section.certificate is None) != (section.key is None):
-            raise Refused("a gateway needs a certificate and its key, or neither")
-        rules = GatewayRules(
-            host=section.host,
-            port=section.port,
-            databases=databases,
-            tls=server_tls(section.certificate, section.key) if section.certificate and section.key else None,
-            statements=LogRules(path=section.statements),
-            deny_hint=section.deny_hint,
-            drain_max=section.drain_max,
-            hosts=hosts,
-            proxies=proxies,
-        )
         self._guards.append(guard)
-        self.gateways.append(
-            Gateway(
-                rules, guard=guard, tokens=service.tokens, audit=service.audit, clock=service.clock, caller=CALLER.id
-            )
-        )
+        parts: Any = {
+            "guard": guard, "tokens": service.tokens, "audit": service.audit, "clock": service.clock,
+            "caller": CALLER.id,
+        }  # fmt: skip
+        self.gateways.append(Workers(section, **parts) if section.workers else Gateway(rules, **parts))
 
     def _protected(self, database: DatabaseSection) -> Protected:
         resource = ResourceId(database.resource)
@@ -227,22 +204,6 @@ class Gateways:
             for target in self._targets.values():
                 await _reap_quietly(target)
             await self._service.clock.sleep(60)
-
-
-def _hosts(section: GatewaySection) -> Mapping[str, str]:
-    if section.hosts and section.certificate is None:
-        raise Refused("a gateway goes by host names only with a certificate: they are told in TLS")
-    unknown = sorted(set(section.hosts.values()) - section.databases.keys())
-    if unknown:
-        raise Refused(f"the hosts of a gateway name {', '.join(unknown)}, which is not among its databases")
-    return section.hosts
-
-
-def _networks(texts: Sequence[str]) -> tuple[Network, ...]:
-    try:
-        return tuple(ipaddress.ip_network(text) for text in texts)
-    except ValueError as error:
-        raise Refused(f"proxy_protocol_from: {error}") from error
 
 
 async def _reap_quietly(target: Target) -> None:

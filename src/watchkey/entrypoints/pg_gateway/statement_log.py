@@ -60,6 +60,8 @@ class LogRules:
     """So many rotated files."""
     has_hashes: bool = False
     """Whether any resource has its parameters hashed; then the log has a key, in a file of its own beside it."""
+    key_of: Path | None = None
+    """The log whose key it is, where several logs have one."""
 
 
 class StatementLog:
@@ -88,7 +90,7 @@ class StatementLog:
     def start(self) -> None:
         """Begin to write in the background. Raises OSError or Refused when the key cannot be had."""
         if self._rules.has_hashes:
-            self._key = own_key(self._rules.path)
+            self._key = own_key(self._rules.key_of or self._rules.path)
         self._task = asyncio.create_task(self._run())
 
     async def close(self) -> None:
@@ -263,6 +265,11 @@ def _told(parameters: Parameters, values: tuple[bytes | None, ...] | None, key: 
     if parameters is Parameters.FULL:
         return b',"values":' + _json([_shown(value) for value in values])
     return b',"value_hashes":' + _json([None if value is None else value_hash(key, value) for value in values])
+
+
+def log_of_worker(log_path: Path, number: int) -> Path:
+    """Where the worker process of that number keeps its part of the log."""
+    return log_path.with_name(f"{log_path.stem}.w{number}{log_path.suffix}")
 
 
 def key_file(log_path: Path) -> Path:
