@@ -228,6 +228,7 @@ class TinyServer:
             failed = b"bad" in event.sql.kept
             if not failed:
                 self.ran.append(event.sql.kept)
+            self.portals.clear()  # they end with the transaction, and this is one of its own
             return [Failed("XX000", "bad") if failed else Completed("SELECT 1"), Ready("I")]
         answer = self._extended(event)
         self.is_skipping = isinstance(answer, Failed)
