@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tests.rules.test_fleet_bundle import made as fleet_bundle
 from watchkey.model.errors import Malformed, PortError, Refused
 from watchkey.rules.bundle import BundleFile, pack, signature_claims, signatures_file
 from watchkey.rules.bundle_signature import BundleKey, sign_claims
@@ -271,3 +272,12 @@ def test_an_error_is_of_the_archive_when_it_is_none() -> None:
         read(b"x" * 100)
     with pytest.raises(Refused):
         read(archive({}), VERIFIED)
+
+
+def test_a_bundle_that_watchkey_made_for_a_fleet_is_read_back() -> None:
+    made = fleet_bundle(
+        {"shifts": {"P1": [{"starts_ns": 1}]}}, revision=12, sign=lambda claims: sign_claims(claims, KEY)
+    )
+    bundle = read(made.snapshot, VERIFIED)
+    assert (bundle.data, bundle.declared, bundle.is_signed) == (made.document, 12, True)
+    assert bundle.modules["policy/0-own.rego"] == "package own\n"
