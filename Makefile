@@ -61,7 +61,7 @@ conformance: $(VENV)/.dev ## OPA's own cases against the embedded engine (OPA_CA
 	@$(BIN)/python -m tests.rego.conformance
 
 fuzz: $(VENV)/.dev ## Random policies, this engine against a real opa on PATH (CASES=20000)
-	@WATCHKEY_FUZZ_CASES=$(or $(CASES),20000) $(BIN)/python -m pytest -q -rs tests/rego/test_differential.py
+	@WATCHKEY_FUZZ_CASES=$(or $(CASES),20000) $(BIN)/python -m pytest -q -rs --timeout 0 tests/rego/test_differential.py
 
 bench: ## List the benchmarks
 	@for f in benchmarks/bench_*.py; do n=$${f##*/bench_}; n=$${n%.py}; printf '  make bench-%-10s %s\n' "$$n" "$$(sed -n '1s/^"""//; 1s/"""$$//; 1p' $$f)"; done

@@ -143,7 +143,7 @@ class Writer:
 
     def expression(self, known: list[str], depth: int) -> str:
         """One expression; adds the variables it binds to the known ones."""
-        kinds = ["truth", "assign", "some", "compare", "some pair", "index", "not", "unify", "with", "not with"]
+        kinds = ["truth", "assign", "some", "compare", "with", "some pair", "index", "not", "unify", "with", "not with"]
         kind = self.pick([*kinds, "every"] if depth < 2 else kinds)
         if kind == "truth":
             return self.truth(known, depth + 1)
@@ -174,10 +174,11 @@ class Writer:
             return f"{second} = {collection}[{first}]", [first, second]
         if kind == "unify":
             return f"[{first}, {second}] = {self.term(known, depth + 1)}", [first, second]
-        value = self.term(known, depth + 1)
         if kind == "with":
+            rules = [f"data.t.{rule}" for rule in self.rules]
+            value = self.pick(rules) if rules and self.draw(st.booleans()) else self.term(known, depth + 1)
             return f"{first} := {value} with {self.target()} as {self.term(known, depth + 2)}", [first]
-        return f"{first} := {value}", [first]
+        return f"{first} := {self.term(known, depth + 1)}", [first]
 
     def target(self) -> str:
         """What ``with`` replaces."""

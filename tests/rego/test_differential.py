@@ -70,7 +70,7 @@ def is_finer_type(own: Answer, theirs: Answer) -> bool:
 
 
 SETTINGS = settings(
-    max_examples=CASES or 300,
+    max_examples=CASES or 500,
     derandomize=not CASES,
     database=None,
     deadline=None,
@@ -83,6 +83,10 @@ SETTINGS = settings(
 @SETTINGS
 @given(text=modules(), document=documents(INPUT), data=documents(DATA))
 @example(text="package t\nr0 := [x | some x in {3, 1, 2}]\n", document={}, data={})
+@example(
+    text="package t\nr0 := input.n\nr1 := [r0, x] if { x := data.t.r0 with input.n as 1 }\n", document={"n": 2}, data={}
+)
+@example(text="package t\nr0 if not input.a < null\nr1 := sort([2, 1, null, {}, []])\n", document={"a": True}, data={})
 def test_both_engines_say_the_same(opa: RealOpa, text: str, document: Any, data: dict[str, Any]) -> None:
     theirs, own = opa.ask(text, document, data, "t"), ours(text, document, data)
     note(f"{text}\ninput: {json.dumps(document)}\ndata: {json.dumps(data)}\nopa:  {theirs}\nours: {own}")
