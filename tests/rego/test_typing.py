@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 
+from tests.rego.evaluating import answer
 from tests.rego.test_values import values
 from watchkey.rego.types import (
     ANY,
@@ -30,6 +31,7 @@ from watchkey.rego.typing import (
     has_empty_set,
     keys_of,
     limited,
+    object_type,
     selected,
     type_of,
     union,
@@ -138,3 +140,9 @@ def test_an_empty_set_is_found_wherever_it_stands() -> None:
     assert has_empty_set(Array((NUMBER,), SetOf(None)))
     assert has_empty_set(union([NUMBER, Mapping((("a", SetOf(SetOf(None))),))]))
     assert not has_empty_set(SetOf(STRING))
+
+
+def test_a_key_that_stands_twice() -> None:
+    assert object_type([("a", STRING), ("a", NUMBER)]) == object_type([("a", NUMBER)])
+    assert answer('p := [{"a": input.x, "a": 2}, {"b": {1}, "b": set()}]', {"x": 5}) == [{"a": 2}, {"b": []}]
+    assert answer('p := [{k: 1, "a": 2}, {"a": 1, k: 2}] if k := "a"') == [{"a": 1}, {"a": 2}]

@@ -128,9 +128,9 @@ def import_problems(module: Module, used: set[str], *, strict: bool) -> list[Reg
     return problems
 
 
-def root_problems(module: Module) -> list[RegoError]:
-    """In v1 rules must not be named like the root documents."""
-    if module.dialect != "v1":
+def root_problems(module: Module, *, strict: bool) -> list[RegoError]:
+    """In v1, and in strict v0, rules must not be named like the root documents."""
+    if module.dialect != "v1" and not strict:
         return []
     return [
         module.source.error(COMPILE_ERROR, f"rules must not shadow {rule.name} (use a different rule name)", rule.at)

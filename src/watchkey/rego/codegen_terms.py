@@ -96,7 +96,9 @@ class TermEmitter(Emitter):
                     self.line(f"if type({part}) not in PLAIN: charge({self.st}, {part})")
             return self.weighed(self.set("Set((" + "".join(f"{part}, " for part in parts) + "))"), term.items, parts)
         if isinstance(term, ObjectTerm):
-            listed = [part for pair in term.pairs for part in pair]
+            # Where a key stands twice, OPA takes the last one, constants standing before all others.
+            ordered = sorted(term.pairs, key=lambda pair: not isinstance(pair[0], Const))
+            listed = [part for pair in ordered for part in pair]
             parts = self.terms(listed)
             pairs = [f"{key}: {value}" for key, value in zip(parts[::2], parts[1::2], strict=True)]
             return self.weighed(self.set("Object({" + ", ".join(pairs) + "})"), listed, parts)

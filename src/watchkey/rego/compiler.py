@@ -160,7 +160,7 @@ class _Compiler:
             self.errors.extend(resolver.errors)
             self.unused.extend(resolver.unused)
             self.errors.extend(import_problems(module, resolver.used_globals, strict=self.strict))
-            self.errors.extend(root_problems(module))
+            self.errors.extend(root_problems(module, strict=self.strict))
 
     def _no_call(self, rule: Rule, module: Module) -> None:
         """A call of a built-in where a rule has to stand would declare a function of its name."""

@@ -53,8 +53,9 @@ def type_of(value: Any, depth: int = 0) -> Type:  # noqa: PLR0911 - one return f
 
 
 def object_type(pairs: list[tuple[Any, Type]]) -> Mapping:
-    """The type of an object with these keys; keys other than strings make it open."""
-    fields = tuple(sorted([(key, kind) for key, kind in pairs if type(key) is str]))
+    """The type of an object with these keys, of which the last one counts; keys other than strings make it open."""
+    named = {key: kind for key, kind in pairs if type(key) is str}
+    fields = tuple([(key, named[key]) for key in sorted(named)])
     others = [(type_of(key), kind) for key, kind in pairs if type(key) is not str]
     if not others:
         return Mapping(fields)
