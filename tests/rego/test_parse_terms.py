@@ -112,6 +112,8 @@ def test_a_fraction_may_follow_a_point() -> None:
 def test_no_blank_is_needed_between_in_and_an_array() -> None:
     assert answer("p := 1 in[1, 2]") is True
     assert answer("p if every k, v in[1, 2] { k + 1 == v }") is True
+    assert answer("p contains[k, v] if some k, v in[1]") == [[0, 1]]
+    assert answer("p := x if { x := input.x with input.x as[1] }") == [1]
 
 
 def test_a_call_where_a_rule_has_to_stand() -> None:

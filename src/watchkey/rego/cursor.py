@@ -109,6 +109,12 @@ class Cursor:
             return False
         return not self.begins_reference()
 
+    def at_joining(self, word: str) -> bool:
+        """As `at_keyword`, between two terms, where an array may follow with no blank: ``x in[1]``."""
+        token = self.current
+        is_joined = token.kind == NAME and token.text == word and word in self.keywords and not token.newline
+        return self.at_keyword(word) or (is_joined and self.peek().text == "[")
+
     def begins_reference(self) -> bool:
         """Whether the current word is directly followed by ``.`` or ``[``, which makes even a keyword a name."""
         following = self.peek()

@@ -100,7 +100,7 @@ class BodyParser(TermParser):
             target = self.parse_term()
             if not isinstance(target, Ref | Var):
                 raise self.failure("expected with target path", at)
-            if not self.at_keyword("as"):
+            if not self.at_joining("as"):
                 raise self.unexpected("expected as keyword")
             self.advance()
             found.append(With(target, self.parse_infix(), at))
@@ -447,7 +447,7 @@ class ModuleParser(BodyParser):
         return rule
 
     def _head_value(self, rule: Rule) -> None:
-        if self.at_keyword("contains"):
+        if self.at_joining("contains"):
             if rule.args is not None:
                 message = "the contains keyword can only be used with multi-value rule definitions"
                 raise self.failure(

@@ -96,22 +96,14 @@ class TermParser(Cursor):
                 value = self._binary(0)
             except ParseFailure:
                 value = None
-            if value is not None and self._at_in():
+            if value is not None and self.at_joining("in"):
                 at = self.advance().start
                 return self._operation(MEMBER_WITH_KEY, [left, value, self._binary(0)], at)
             self.goto(saved)
-        if self._at_in():
+        if self.at_joining("in"):
             at = self.advance().start
             return self._operation(MEMBER, [left, self._binary(0)], at)
         return None
-
-    def _at_in(self) -> bool:
-        """Whether the operator follows, also one with no blank before an array: ``x in[1]``."""
-        token = self.current
-        return self.at_keyword("in") or (
-            token.kind == NAME and token.text == "in" and "in" in self.keywords and not token.newline
-            and self.peek().text == "["
-        )  # fmt: skip
 
     def _binary(self, level: int) -> Term:
         """Left-associative operators of `level` and tighter."""
