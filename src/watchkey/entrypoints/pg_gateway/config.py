@@ -137,6 +137,7 @@ def rules_of(section: GatewaySection) -> GatewayRules:
     """What the gateway is told of its section. Raises Refused, or OSError for a certificate that cannot be read."""
     if (section.certificate is None) != (section.key is None):
         raise Refused("a gateway needs a certificate and its key, or neither")
+    hosts, proxies = _hosts(section), _networks(section.proxy_protocol_from)
     return GatewayRules(
         host=section.host,
         port=section.port,
@@ -153,8 +154,8 @@ def rules_of(section: GatewaySection) -> GatewayRules:
         statements=LogRules(path=section.statements),
         deny_hint=section.deny_hint,
         drain_max=section.drain_max,
-        hosts=_hosts(section),
-        proxies=_networks(section.proxy_protocol_from),
+        hosts=hosts,
+        proxies=proxies,
     )
 
 
