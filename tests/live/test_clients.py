@@ -258,6 +258,17 @@ def test_who_or_what_is_refused_is_told_so_and_the_server_never_hears_of_it(
     assert not open_to_alice.noted("lease.granting")
 
 
+def test_an_outsider_cannot_tell_a_wrong_token_from_an_unknown_person(open_to_alice: LiveHouse) -> None:
+    """Nor whether the database exists: the words are the same, but for the name that was asked for."""
+    way, token = f"host={open_to_alice.host} port={open_to_alice.port}", open_to_alice.token(ALICE)
+    said = {
+        psql(f"{way} user={user} dbname={database} password={password}", "SELECT 1").stderr.replace(user, "NAME")
+        for user, password in [("alice", "wrong"), ("zoe", "wrong"), ("zoe", token), ("bob", token), ("alice", "wkt_x")]
+        for database in ("orders", "nosuch")
+    }
+    assert len(said) == 1
+
+
 @pytest.mark.parametrize(
     "data",
     [

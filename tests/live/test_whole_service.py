@@ -139,9 +139,12 @@ def test_a_watch_from_login_to_handoff(server: PostgresServer, tmp_path: Path) -
         kept = tmp_path / "pgpass"
         kept.write_text("other:1:*:x:y\n")
         for _ in range(2):
-            watchkey(tmp_path, "login", "bob", "--pgpass", str(kept), "--gateway", where["gateway"], **caller)
+            watchkey(tmp_path, "login", "bob", "--pgpass", str(kept), **caller)
         assert [line.split(":")[0] for line in kept.read_text().splitlines()] == ["other", "127.0.0.1"]
         assert kept.stat().st_mode & 0o777 == 0o600
+        by_file = f"host={host} port={port} dbname=orders user=bob passfile={kept}"
+        with psycopg.connect(by_file) as db:
+            assert db.execute("SELECT 1").fetchone() == (1,)
     assert until(lambda: accounts(server) == "")
     assert watchkey(tmp_path, "audit", "verify").returncode == 0
     assert "from the watch" in (tmp_path / "statements.jsonl").read_text()

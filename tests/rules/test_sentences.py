@@ -127,8 +127,16 @@ def test_the_policy_says_no() -> None:
 
 def test_unknown_privilege_lists_the_known_ones() -> None:
     assert sentence(question(shift(), asks=request(privilege="own"))) == (
+        "orders-db has no privilege own; it has read and write."
+    ), "alice herself is on call"
+    assert sentence(question(asks=request(privilege="own"))) == (
         "orders-db has no privilege own; it has read and write. Nobody is on call for it now."
     )
+
+
+def test_a_source_that_cannot_tell_is_not_nobody() -> None:
+    asked = question(asks=request(privilege="own"))
+    assert "Nobody is on call" not in sentence(replace(asked, views={}))
 
 
 @pytest.mark.parametrize("reason", list(sentences._PLAIN))

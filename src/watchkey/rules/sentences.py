@@ -242,7 +242,7 @@ def _help(
         until = "" if other.until is None else f"until {clock_words(other.until, question.now, zone)}"
         details = ", ".join(part for part in (level, until) if part)
         yield f"{other.name} is on call now{f' ({details})' if details else ''}."
-    if not instead and question.resource.scopes:
+    if question.resource.scopes and _is_nobody_on_call(question):
         yield "Nobody is on call for it now."
     if next_shift_at is not None:
         yield f"Your next shift starts {clock_words(next_shift_at, question.now, zone)}."
@@ -261,6 +261,15 @@ def _on_call_instead(question: Question) -> Iterator[OnCallInstead]:
                 seen.add(shift.person)
                 until = shift.ends_at if shift.end_kind is EndKind.EXACT else None
                 yield OnCallInstead(name=person.name, level=shift.level, until=until)
+
+
+def _is_nobody_on_call(question: Question) -> bool:
+    """Whether every scope can tell and has nobody on call, the subject included."""
+    views = [(question.views.get(scope.source), scope) for scope in question.resource.scopes]
+    return all(
+        view is not None and not any(_within_ceiling(question, scope.kind, view.index.on_call(scope, question.now)))
+        for view, scope in views
+    )
 
 
 def _within_ceiling(question: Question, kind: ScopeKind, shifts: Iterable[Shift]) -> Iterator[Shift]:

@@ -2,11 +2,12 @@
 
 import os
 import shutil
+from pathlib import Path
 from urllib.parse import quote
 
 import click
 
-from watchkey.entrypoints.cli.login import SERVER, fetch_token
+from watchkey.entrypoints.cli.login import GATEWAY, SERVER, fetch_token, host_and_port
 from watchkey.entrypoints.cli.output import examples
 
 
@@ -20,11 +21,14 @@ from watchkey.entrypoints.cli.output import examples
 @click.argument("psql_arguments", nargs=-1, type=click.UNPROCESSED)
 @SERVER
 @click.option("--as", "subject", envvar="WATCHKEY_SUBJECT", required=True, show_envvar=True, help="Who you are.")
+@GATEWAY
 @click.option(
-    "--gateway", metavar="HOST:PORT", envvar="WATCHKEY_GATEWAY", default="127.0.0.1:6432", show_default=True,
-    help="Where the gateway listens.",
+    "--ca", type=click.Path(exists=True, dir_okay=False, path_type=Path), envvar="WATCHKEY_GATEWAY_CA",
+    show_envvar=True, help="PEM of who vouches for the gateway: its name is then verified before the token is sent.",
 )  # fmt: skip
-@click.option("--sslmode", default="require", show_default=True, help="As libpq has it; `disable` on loopback only.")
+@click.option(
+    "--sslmode", help="As libpq has it: `verify-full` with --ca, `require` without; `disable` on loopback only."
+)
 @click.option("--privileges", metavar="LIST", help="Take only these, comma separated, although more would be allowed.")
 @click.option("--print", "is_printed", is_flag=True, help="Print the connection string, token included, and end.")
 def connect(  # noqa: PLR0913 -- one argument an option
@@ -33,23 +37,27 @@ def connect(  # noqa: PLR0913 -- one argument an option
     server: str,
     subject: str,
     gateway: str,
-    sslmode: str,
-    privileges: str | None,
     *,
+    ca: Path | None,
+    sslmode: str | None,
+    privileges: str | None,
     is_printed: bool,
 ) -> None:
     """Open RESOURCE through the gateway with psql.
 
     Exit code that of psql; 2 misuse, 3 when the service did not answer.
     """
-    host, _, port = gateway.rpartition(":")
-    if not host or not port.isdigit():
-        raise click.UsageError(f"--gateway is HOST:PORT, not {gateway!r}")
+    host, port = host_and_port(gateway)
     token = str(fetch_token(server, subject, 600)["token"])
-    options = f"-c watchkey.privileges={privileges}" if privileges else ""
+    wish = {
+        "sslmode": sslmode or ("verify-full" if ca else "require"),
+        **({"sslrootcert": str(ca.resolve())} if ca else {}),
+        **({"options": f"-c watchkey.privileges={privileges}"} if privileges else {}),
+    }
     if is_printed:
-        query = f"sslmode={sslmode}" + (f"&options={quote(options)}" if options else "")
-        click.echo(f"postgresql://{quote(subject, safe='')}:{token}@{host}:{port}/{quote(resource, safe='')}?{query}")
+        query = "&".join(f"{name}={quote(value)}" for name, value in wish.items())
+        place = f"[{host}]" if ":" in host else host
+        click.echo(f"postgresql://{quote(subject, safe='')}:{token}@{place}:{port}/{quote(resource, safe='')}?{query}")
         return
     psql = shutil.which("psql")
     if psql is None:
@@ -57,6 +65,6 @@ def connect(  # noqa: PLR0913 -- one argument an option
     # in the environment, not among the arguments: those can be read by everybody on the machine
     environment = {
         **os.environ, "PGHOST": host, "PGPORT": port, "PGDATABASE": resource, "PGUSER": subject, "PGPASSWORD": token,
-        "PGSSLMODE": sslmode, "PGGSSENCMODE": "disable", **({"PGOPTIONS": options} if options else {}),
+        "PGGSSENCMODE": "disable", **{f"PG{name.upper()}": value for name, value in wish.items()},
     }  # fmt: skip
     os.execve(psql, [psql, *psql_arguments], environment)  # noqa: S606 -- psql takes our place; there is no shell

@@ -21,6 +21,11 @@ SERVER: Final = click.option(
     help="The running service; the caller's token comes from WATCHKEY_TOKEN.",
 )  # fmt: skip
 
+GATEWAY: Final = click.option(
+    "--gateway", metavar="HOST:PORT", envvar="WATCHKEY_GATEWAY", default="127.0.0.1:6432", show_default=True,
+    help="Where the gateway listens.",
+)  # fmt: skip
+
 
 @examples(
     ("watchkey login alice@example.com --server https://watchkey:8181", "print a token that is good for ten minutes"),
@@ -31,7 +36,7 @@ SERVER: Final = click.option(
 @SERVER
 @click.option("--ttl", type=click.IntRange(1, 43200), default=600, show_default=True, help="Seconds.")
 @click.option("--pgpass", type=click.Path(path_type=Path), help="Write it into this password file too, mode 0600.")
-@click.option("--gateway", metavar="HOST:PORT", default="127.0.0.1:6432", show_default=True, help="For --pgpass.")
+@GATEWAY
 @json_option
 def login(subject: str, server: str, ttl: int, pgpass: Path | None, gateway: str, *, as_json: bool) -> None:
     """Get a short-lived token for SUBJECT.
@@ -39,9 +44,10 @@ def login(subject: str, server: str, ttl: int, pgpass: Path | None, gateway: str
     The caller whose token is in WATCHKEY_TOKEN must be trusted: it vouches that you are SUBJECT. Exit code 0, 2 misuse,
     3 when the service did not answer.
     """
+    place = host_and_port(gateway)
     answer = fetch_token(server, subject, ttl)
     if pgpass is not None:
-        keep_in_pgpass(pgpass, gateway, subject, str(answer["token"]))
+        keep_in_pgpass(pgpass, place, subject, str(answer["token"]))
     emit(answer, as_json=as_json, text=str(answer["token"]))
     if not as_json:
         click.echo(f"for {printable(str(answer['subject']))}, until {answer['expires_at']}", err=True)
@@ -86,18 +92,30 @@ def _refusal(answer: Any, otherwise: str) -> str:
     return printable(message) if isinstance(message, str) else otherwise
 
 
-def keep_in_pgpass(path: Path, gateway: str, subject: str, token: str) -> None:
-    """Put the token in place of the one that stood there for the same gateway and person; other lines stay."""
+def host_and_port(gateway: str) -> tuple[str, str]:
+    """`gw:6432` or `[::1]:6432`, apart and without brackets. Raises a usage error for anything else."""
     host, _, port = gateway.rpartition(":")
-    head = ":".join(_escaped(part) for part in (host, port, "*", subject)) + ":"
+    bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+    if not bare or not port.isdigit() or (":" in bare and bare == host):
+        raise click.UsageError(f"--gateway is HOST:PORT, not {gateway!r}")
+    return bare, port
+
+
+def keep_in_pgpass(path: Path, place: tuple[str, str], subject: str, token: str) -> None:
+    """Put the token in place of the one that stood there for the same gateway and person; other lines stay.
+
+    The person may come in as `alice@example.com` and as `alice`, so there is a line for each.
+    """
+    users = dict.fromkeys((subject, subject.partition("@")[0] or subject))
+    heads = tuple(":".join(_escaped(part) for part in (*place, "*", user)) + ":" for user in users)
     path = path.expanduser()
     lines = path.read_text("utf-8").splitlines() if path.exists() else []
-    kept = [line for line in lines if not line.startswith(head)]
+    kept = [line for line in lines if not line.startswith(heads)]
     fresh = path.with_name(f".{path.name}.new")
     fresh.unlink(missing_ok=True)
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write("\n".join([*kept, head + _escaped(token)]) + "\n")
+        file.write("\n".join([*kept, *(head + _escaped(token) for head in heads)]) + "\n")
     fresh.replace(path)
 
 
