@@ -17,7 +17,7 @@ from watchkey.flows.keep_confirmations import KeepConfirmations
 from watchkey.flows.keep_roster import KeepRoster
 from watchkey.flows.request_access import Directory
 from watchkey.flows.sync_roster import SyncRoster
-from watchkey.model.access import Resource, Subject
+from watchkey.model.access import Caller, Resource, Subject
 from watchkey.model.audit import Noted
 from watchkey.model.errors import Refused, Unavailable
 from watchkey.model.ids import CallerId, PersonId, ResourceId, SourceName, SubjectId
@@ -92,7 +92,9 @@ class Desk:
 
 
 def person(name: str, *groups: str) -> Voucher:
-    return Voucher(subject=Subject(id=SubjectId(name), groups=frozenset(groups)), issuer=CallerId("sso"))
+    return Voucher(
+        subject=Subject(id=SubjectId(name), groups=frozenset(groups)), issuer=Caller(id=CallerId("sso"), resources=None)
+    )
 
 
 def test_a_second_person_raises_the_shift_at_once_and_it_is_recorded_first() -> None:
@@ -171,6 +173,15 @@ def test_who_vouches_is_eligible_for_everything_that_the_shift_opens() -> None:
     desk.directory = replace(desk.directory, groups={SubjectId("bob"): frozenset({"dba"})})
     desk.confirm("bob")
     assert desk.grades() == [Provenance.OTHER_OVERRIDE]
+
+
+def test_a_caller_answers_for_people_on_its_own_resources_only() -> None:
+    desk = Desk(resources=(resource(), resource(id=ResourceId("billing-db")))).read()
+    narrow = Caller(id=CallerId("narrow"), resources=frozenset({ResourceId("orders-db")}), is_trusted=True)
+    shift_id = desk.listed()[0].id
+    with pytest.raises(Refused, match="billing-db, for which narrow may not say"):
+        asyncio.run(desk.flow.confirm(shift_id, replace(person("bob"), issuer=narrow)))
+    assert desk.grades() == [Provenance.SELF_OVERRIDE]
 
 
 def test_a_configured_group_may_vouch_and_nobody_else() -> None:

@@ -21,7 +21,7 @@ from watchkey.flows.keep_confirmations import KeepConfirmations
 from watchkey.flows.keep_roster import KeepRoster
 from watchkey.flows.request_access import Directory, RequestAccess
 from watchkey.flows.sync_roster import Synced, SyncRoster
-from watchkey.model.access import Allow, Reason, Subject
+from watchkey.model.access import Allow, Caller, Reason, Subject
 from watchkey.model.errors import Refused
 from watchkey.model.ids import CallerId, PrivilegeName, SubjectId
 from watchkey.model.oncall import Provenance, Scope, ScopeKind
@@ -81,7 +81,7 @@ class House:
 
     async def vouch(self, who: str) -> None:
         """Vouch for the first shift that needs it."""
-        voucher = Voucher(subject=Subject(id=SubjectId(who)), issuer=CallerId("sso"))
+        voucher = Voucher(subject=Subject(id=SubjectId(who)), issuer=Caller(id=CallerId("sso"), resources=None))
         await self.confirm.confirm(self.confirm.doubtful(voucher)[0].id, voucher)
 
 

@@ -360,7 +360,7 @@ CAUGHT: tuple[tuple[Mutant, Callable[[], None]], ...] = (
         Mutant(
             "one vouches for oneself",
             f"{CONFIRM}._why_not",
-            "known.links.person_of(voucher.id, source) == holder",
+            "known.links.person_of(who.id, source) == holder",
             "False",
         ),
         test_confirm_shift.test_nobody_vouches_for_himself,

@@ -29,7 +29,7 @@ from watchkey.flows.keep_confirmations import KeepConfirmations
 from watchkey.flows.keep_roster import KeepRoster
 from watchkey.flows.request_access import Directory, RequestAccess
 from watchkey.flows.sync_roster import SyncRoster
-from watchkey.model.access import Agreement, Allow, Link, StaleMode, Subject
+from watchkey.model.access import Agreement, Allow, Caller, Link, StaleMode, Subject
 from watchkey.model.ids import CallerId, PersonId, ResourceId, SourceName, SubjectId
 from watchkey.model.oncall import Provenance, Scope, ScopeKind, Shift
 from watchkey.ports import HeldRoster
@@ -193,7 +193,10 @@ class Doubts(RuleBasedStateMachine):
     @rule(who=st.sampled_from(["bob", "bob", "alice"]), is_taken_back=st.sampled_from([False, False, True]))
     def vouch(self, who: str, *, is_taken_back: bool) -> None:
         """For each turn of hers that needs it, in the pager; or take it back."""
-        voucher, now = Voucher(subject=Subject(id=SubjectId(who)), issuer=CallerId("sso")), self.clock.now()
+        voucher, now = (
+            Voucher(subject=Subject(id=SubjectId(who)), issuer=Caller(id=CallerId("sso"), resources=None)),
+            self.clock.now(),
+        )
         for one in self.confirm.doubtful(voucher):
             turn = next((turn for turn in self.told[SOURCE].seen if turn.schedule == one.shift.schedule), None)
             # After a restart, before the first read, a turn may still show the cut where an earlier word ended.
@@ -296,7 +299,7 @@ MUTANTS = (
     Mutant(
         "one vouches for oneself",
         "watchkey.flows.confirm_shift:ConfirmShift._why_not",
-        "known.links.person_of(voucher.id, source) == holder",
+        "known.links.person_of(who.id, source) == holder",
         "False",
     ),
     Mutant(

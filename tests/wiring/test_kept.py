@@ -10,7 +10,7 @@ from tests.builders import request
 from tests.wiring.configured import LOCAL, configured, first_read
 from watchkey import wiring
 from watchkey.flows.confirm_shift import Voucher
-from watchkey.model.access import Allow, Reason, Subject
+from watchkey.model.access import Allow, Caller, Reason, Subject
 from watchkey.model.errors import Unavailable
 from watchkey.model.ids import CallerId, SubjectId
 from watchkey.ports import RosterRevision
@@ -41,7 +41,7 @@ async def served(settings: Settings, *, confirm: bool) -> None:
     async with service:
         await first_read(service)
         if confirm:
-            alice = Voucher(subject=Subject(id=SubjectId("alice")), issuer=CallerId("sso"))
+            alice = Voucher(subject=Subject(id=SubjectId("alice")), issuer=Caller(id=CallerId("sso"), resources=None))
             (one,) = service.confirm_shift.doubtful(alice)
             await service.confirm_shift.confirm(one.id, alice)
 

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Protocol
 
-from watchkey.model.access import Resource, Subject
+from watchkey.model.access import Caller, Resource, Subject
 from watchkey.model.audit import Noted
 from watchkey.model.errors import PortError, Refused
-from watchkey.model.ids import CallerId, PersonId, ResourceId, SourceName, SubjectId
+from watchkey.model.ids import PersonId, ResourceId, SourceName, SubjectId
 from watchkey.model.oncall import ScopeKind, Shift
 from watchkey.ports import AuditLog, Clock
 from watchkey.rules.confirmation import LASTS_MAX, Confirmation, confirmation_of, is_doubtful, shift_id
@@ -30,8 +30,8 @@ class Voucher:
     """A person, as a token of their own has proven."""
 
     subject: Subject
-    issuer: CallerId
-    """The caller in whose name that token was issued: it answers for who the person is."""
+    issuer: Caller
+    """The caller in whose name that token was issued: it answers for who the person is, on its resources."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -227,25 +227,27 @@ class ConfirmShift:
                 confirmed=max(
                     (word for word in words if word.is_about(shift)), key=lambda word: word.until, default=None
                 ),
-                why_not=self._why_not(voucher.subject, source, shift.person, opened),
+                why_not=self._why_not(voucher, source, shift.person, opened),
             )
 
-    def _why_not(self, voucher: Subject, source: SourceName, holder: PersonId, opened: Sequence[Resource]) -> str:
+    def _why_not(self, voucher: Voucher, source: SourceName, holder: PersonId, opened: Sequence[Resource]) -> str:
         """Why somebody who is linked and active cannot vouch for that holder's shift; empty when he can."""
-        known = self._known()
-        if known.links.person_of(voucher.id, source) == holder:
-            return f"{voucher.id} has this shift: it takes a second person to vouch for it"
-        groups = voucher.groups | known.groups.get(voucher.id, frozenset())
+        known, who = self._known(), voucher.subject
+        if known.links.person_of(who.id, source) == holder:
+            return f"{who.id} has this shift: it takes a second person to vouch for it"
+        groups = who.groups | known.groups.get(who.id, frozenset())
         if self._rules.groups and self._rules.groups.isdisjoint(groups):
-            return f"{voucher.id} is in none of the groups that may vouch: {', '.join(sorted(self._rules.groups))}"
+            return f"{who.id} is in none of the groups that may vouch: {', '.join(sorted(self._rules.groups))}"
         for resource in opened:
+            if not voucher.issuer.may_ask_about(resource.id):
+                return f"the shift opens {resource.id}, for which {voucher.issuer.id} may not say who somebody is"
             if resource.eligible_groups and resource.eligible_groups.isdisjoint(groups):
-                return f"the shift opens {resource.id}, for which {voucher.id} is not eligible"
+                return f"the shift opens {resource.id}, for which {who.id} is not eligible"
         return ""
 
     def _noted(self, what: str, voucher: Voucher, fields: Mapping[str, Any]) -> Noted:
         return Noted(
-            at=self._clock.now(), what=what, caller=voucher.issuer, fields={"by": voucher.subject.id, **fields}
+            at=self._clock.now(), what=what, caller=voucher.issuer.id, fields={"by": voucher.subject.id, **fields}
         )
 
 

@@ -14,7 +14,6 @@ from typing import Final
 from watchkey.model.access import Caller, Subject
 from watchkey.model.audit import Noted
 from watchkey.model.errors import Refused
-from watchkey.model.ids import CallerId
 from watchkey.model.secret import Secret
 from watchkey.ports import AuditLog, Clock
 
@@ -37,7 +36,7 @@ class IssuedToken:
 @dataclass(frozen=True, slots=True)
 class _Known:
     subject: Subject
-    issuer: CallerId
+    issuer: Caller
     expires_at: datetime
     expires_tick: float
 
@@ -75,7 +74,7 @@ class LoginTokens:
         for key in mine[: max(0, len(mine) - TOKENS_PER_SUBJECT_MAX + 1)]:
             del self._known[key]
         self._known[_hash(issued.token)] = _Known(
-            subject, caller.id, issued.expires_at, self._clock.monotonic() + ttl.total_seconds()
+            subject, caller, issued.expires_at, self._clock.monotonic() + ttl.total_seconds()
         )
         return issued
 
@@ -83,7 +82,7 @@ class LoginTokens:
         """Return whose token this is. Raises Refused, with one text for every cause."""
         return self._find(token).subject
 
-    def issuer(self, token: Secret) -> CallerId:
+    def issuer(self, token: Secret) -> Caller:
         """Return the caller that answers for whose token this is. Raises Refused as `recognise`."""
         return self._find(token).issuer
 

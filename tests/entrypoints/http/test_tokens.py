@@ -12,7 +12,7 @@ def test_a_token_is_issued_in_the_callers_name_and_not_cached(house: House) -> N
     assert got.headers["cache-control"] == "no-store"
     token = Secret("wkt_person")
     assert house.tokens.recognise(token).groups == frozenset({"a"})
-    assert house.tokens.issuer(token) == "trusted"
+    assert house.tokens.issuer(token).id == "trusted"
 
 
 @pytest.mark.parametrize("who", ["plain", "admin", None])

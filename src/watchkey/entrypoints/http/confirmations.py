@@ -1,5 +1,6 @@
 """Vouching for a shift over HTTP. It takes a person's own token (`wkt_…`): a program's proves no second person."""
 
+import logging
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final, Protocol
@@ -14,9 +15,10 @@ from watchkey.flows.confirm_shift import DoubtfulShift, Voucher
 from watchkey.flows.login_tokens import PREFIX
 from watchkey.model.access import Caller, Subject
 from watchkey.model.errors import Malformed, Refused, Unavailable
-from watchkey.model.ids import CallerId
 from watchkey.model.secret import Secret
 from watchkey.rules.confirmation import Confirmation
+
+log = logging.getLogger("watchkey.http")
 
 _SCHEME: Final = "bearer "
 _NO_PERSON: Final = Fault(
@@ -34,7 +36,7 @@ class Recognises(Protocol):
         """Whose it is. Raises Refused."""
         ...
 
-    def issuer(self, token: Secret) -> CallerId:
+    def issuer(self, token: Secret) -> Caller:
         """Who answers for that. Raises Refused."""
         ...
 
@@ -147,6 +149,7 @@ class Confirmations:
         try:
             return Voucher(subject=self._tokens.recognise(token), issuer=self._tokens.issuer(token))
         except Refused:
+            log.warning("http.person_refused", extra={"request_id": request.id, "peer": request.peer})
             raise _NO_PERSON from None
 
     def _asked(self, request: Request) -> str:
