@@ -29,8 +29,8 @@ from watchkey.flows.keep_confirmations import KeepConfirmations
 from watchkey.flows.keep_roster import KeepRoster
 from watchkey.flows.request_access import Directory, RequestAccess
 from watchkey.flows.sync_roster import SyncRoster
-from watchkey.model.access import Agreement, Allow, Caller, Link, StaleMode, Subject
-from watchkey.model.ids import CallerId, PersonId, ResourceId, SourceName, SubjectId
+from watchkey.model.access import Agreement, Allow, Link, StaleMode, Subject
+from watchkey.model.ids import PersonId, ResourceId, SourceName, SubjectId
 from watchkey.model.oncall import Provenance, Scope, ScopeKind, Shift
 from watchkey.ports import HeldRoster
 from watchkey.rules.identity import Links
@@ -172,6 +172,13 @@ class Doubts(RuleBasedStateMachine):
                 self.told[SOURCE].turns = turns
                 self.read(SOURCE)
 
+    @rule(has_her=st.booleans())
+    def only_the_feed_answers_for_a_while(self, *, has_her: bool) -> None:
+        self.clock.advance(2 * STEP)
+        if not has_her:
+            self.told[FEED].turns = []
+        self.read(FEED)
+
     @rule(where=st.sampled_from([SOURCE, FEED]))
     def read(self, where: SourceName) -> None:
         told, now = self.told[where], self.clock.now()
@@ -193,10 +200,7 @@ class Doubts(RuleBasedStateMachine):
     @rule(who=st.sampled_from(["bob", "bob", "alice"]), is_taken_back=st.sampled_from([False, False, True]))
     def vouch(self, who: str, *, is_taken_back: bool) -> None:
         """For each turn of hers that needs it, in the pager; or take it back."""
-        voucher, now = (
-            Voucher(subject=Subject(id=SubjectId(who)), issuer=Caller(id=CallerId("sso"), resources=None)),
-            self.clock.now(),
-        )
+        voucher, now = Voucher(subject=Subject(id=SubjectId(who)), issuer=CALLER), self.clock.now()
         for one in self.confirm.doubtful(voucher):
             turn = next((turn for turn in self.told[SOURCE].seen if turn.schedule == one.shift.schedule), None)
             # After a restart, before the first read, a turn may still show the cut where an earlier word ended.
