@@ -3,7 +3,7 @@
 *Reading*: the real adapter and the real flow (grading, indexing, the guard, no log) in a process of its own, from a
 server that has its pages ready. The floor, in the same run: the same requests over one plain socket, the JSON decoded
 and nothing done with it. *Webhook*: `watchkey serve` as it ships and the simulated PagerDuty; from the change at the
-provider to the first decision that differs, seen by a client that asks without a pause. Polling is set so slow that
+provider to the first decision that differs, seen by a client that asks every 2 ms. Polling is set so slow that
 only the webhook can have caused the read; the pause of a second between two reads is waited for before each change.
 """
 
@@ -38,6 +38,8 @@ NAME = SourceName("pagerduty")
 PER_POLICY = 20
 """On-call entries of each escalation policy: ten people on two levels, each now and in the next turn."""
 WEBHOOK_SECRET = "bench-webhook-secret"  # noqa: S105 -- of this run only
+ASK_S = 0.002
+"""Between two questions: the provider is in the same process and must have its turn."""
 QUIET_S = 1.1
 """Longer than the pause between two reads that hints may cause."""
 
@@ -276,7 +278,7 @@ async def _changes(sim: Simulator, fire: str, ask: Any, changes: int) -> Any:
         while await ask() is not allowed:
             if time.perf_counter() - begun > 30:
                 raise SystemExit("no webhook changed the decision")
-            await asyncio.sleep(0)
+            await asyncio.sleep(ASK_S)
         yield (time.perf_counter() - begun) * 1000
 
 
