@@ -15,6 +15,7 @@ from typing import Any, BinaryIO, Final
 import click
 
 from watchkey import wiring
+from watchkey.entrypoints.cli.audit_ocsf import export_ocsf
 from watchkey.entrypoints.cli.audit_values import find_value
 from watchkey.entrypoints.cli.output import (
     EXIT_OK,
@@ -365,16 +366,33 @@ def _event_text(fields: dict[str, Any]) -> str:
     return "  ".join([kind, *words])
 
 
-@examples(("watchkey audit export -o audit.jsonl", "everything that is signed, and the checkpoint as the last line"))
+@examples(
+    ("watchkey audit export -o audit.jsonl", "everything that is signed, and the checkpoint as the last line"),
+    ("watchkey audit export --format ocsf --statements statements.jsonl", "sessions and statements, for a collector"),
+)
 @audit.command()
 @_db_option
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["jsonl", "ocsf"]),
+    default="jsonl",
+    show_default=True,
+    help="ocsf: sessions as Authentication, statements as Datastore Activity; nothing else, and no checkpoint.",
+)
+@click.option("--statements", type=_path, multiple=True, metavar="FILE", help="With ocsf: a statement log as well.")
 @click.option("-o", "--output", type=_path, metavar="FILE", help="Write there; to standard output if left out.")
 @pass_globals
-def export(globals_: Globals, db: Path | None, output: Path | None) -> None:
+def export(globals_: Globals, db: Path | None, output: Path | None, *, form: str, statements: tuple[Path, ...]) -> None:
     """Write the log as JSON lines, up to its newest checkpoint, which is the last line.
 
     Check the result with `watchkey audit verify --export`, or with `tools/verify_audit.py` alone.
     """
+    if statements and form != "ocsf":
+        raise click.UsageError("--statements goes with --format ocsf")
+    if form == "ocsf":
+        export_ocsf(_database(globals_, db), statements, output)
+        return
     with wiring.open_audit_reader(_database(globals_, db)) as reader, ExitStack() as stack:
         note = reader.newest_note()
         covered = parse_checkpoint_unverified(note.rpartition("\n\n")[0] + "\n").size
