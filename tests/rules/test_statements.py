@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from watchkey.rules.statements import kind_of, redacted
+from watchkey.rules.statements import guards_named, kind_of, redacted
 
 
 @pytest.mark.parametrize(
@@ -80,3 +80,11 @@ def test_no_text_of_the_longest_kind_keeps_the_gateway_busy(piece: str) -> None:
     text = piece * (64 * 1024 // len(piece))
     kind_of(text)
     redacted(text)
+
+
+def test_settings_that_end_what_is_left_running_are_named() -> None:
+    assert guards_named("SELECT 1") == ()
+    assert guards_named("set Client_Connection_Check_Interval = 0") == ("client_connection_check_interval",)
+    both = "SELECT set_config('tcp_keepalives_idle', '0', false), set_config('statement_timeout', '0', true)"
+    assert guards_named(both) == ("tcp_keepalives_idle", "statement_timeout")
+    assert guards_named("SELECT my_statement_timeout_column FROM t") == ()

@@ -99,6 +99,20 @@ def test_the_role_is_small_and_carries_its_limits(server: PostgresServer) -> Non
     on(server, work)
 
 
+def test_a_renewal_counts_for_sessions_that_begin_after_it(server: PostgresServer) -> None:
+    async def work(target: PostgresTarget) -> None:
+        now = CLOCK.now()
+        account = await target.grant(lease(now, length=timedelta(minutes=5)))
+        await target.extend(lease(now, length=timedelta(hours=2)))
+        settings = server.sql("SELECT unnest(rolconfig) FROM pg_roles WHERE rolname = :'name'", name=account.name)
+        values = dict(setting.split("=") for setting in settings.splitlines())
+        for name in ("idle_session_timeout", "statement_timeout"):
+            assert 7_100_000 < int(values[name].removesuffix("ms")) <= 7_200_000
+        assert values["client_connection_check_interval"] == "1s"
+
+    on(server, work)
+
+
 def test_exactly_the_groups_of_the_privileges_and_a_new_grant_takes_back_the_rest(server: PostgresServer) -> None:
     async def groups(account: str) -> str:
         return server.sql(

@@ -38,6 +38,11 @@ _IN_STRING: Final = re.compile(
 )
 _IN_URL: Final = re.compile(r"(\bpostgres(?:ql)?://[^\s:/@']{1,100}:)[^\s@']{1,300}(@)", re.IGNORECASE)
 HIDDEN: Final = "'***'"
+_GUARD: Final = re.compile(
+    r"\b(?:client_connection_check_interval|statement_timeout|idle_session_timeout|idle_in_transaction_session_timeout"
+    r"|transaction_timeout|tcp_user_timeout|tcp_keepalives_\w+)\b",
+    re.IGNORECASE,
+)
 
 
 def kind_of(text: str) -> str:
@@ -49,6 +54,15 @@ def kind_of(text: str) -> str:
     if verb == "with":
         return "write" if re.search(r"\b(?:insert|update|delete|merge)\b", text, re.IGNORECASE) else "read"
     return _KINDS.get(verb, "other")
+
+
+def guards_named(text: str) -> tuple[str, ...]:
+    """Settings which end what a dead gateway or client leaves running, and which this text names, in their order.
+
+    Every session may change them for itself; PostgreSQL has no right that could be withheld. A text that puts the name
+    together from parts is not found.
+    """
+    return tuple(dict.fromkeys(found.group().lower() for found in _GUARD.finditer(text)))
 
 
 def redacted(text: str) -> str:

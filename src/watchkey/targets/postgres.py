@@ -175,9 +175,13 @@ class PostgresTarget:
         """See `ports.Target.entered`. The account tells whose session it is."""
 
     async def extend(self, lease: Lease) -> None:
-        """See `ports.Target.extend`."""
+        """See `ports.Target.extend`. Sessions that begin from now on are measured by the new end too."""
+        name = account_name(lease)
+        settings = self._settings(lease)
         async with self._manager() as db, db.transaction():
-            await _run(db, _EXTEND, account_name(lease), lease.ends_at.isoformat(), _mark(lease))
+            await _run(db, _EXTEND, name, lease.ends_at.isoformat(), _mark(lease))
+            for setting in _BY_THE_END:
+                await _run(db, _SET, name, setting, settings[setting])
 
     async def shut(self, leases: Sequence[LeaseId]) -> int:
         """See `ports.Target.shut`."""
@@ -642,6 +646,8 @@ _RUNS_AS_OWNER: Final = frozenset(
     }
 )
 
+_BY_THE_END: Final = ("statement_timeout", "idle_session_timeout", "idle_in_transaction_session_timeout")
+"""Settings that hang on how long the lease has left."""
 _MAKE: Final = "CREATE ROLE %1$I NOLOGIN"
 _SHAPE: Final = (
     "ALTER ROLE %1$I LOGIN NOCREATEROLE INHERIT CONNECTION LIMIT %5$s"

@@ -22,7 +22,7 @@ from watchkey.model.errors import PortError, Refused
 from watchkey.model.ids import CallerId
 from watchkey.ports import AuditLog, Clock
 from watchkey.rules.bound_values import KEY_BYTES, Parameters, parse_key, value_hash
-from watchkey.rules.statements import kind_of, redacted
+from watchkey.rules.statements import guards_named, kind_of, redacted
 from watchkey.wire.pg_statements import Outcome, StatementRecord
 
 log = logging.getLogger("watchkey.statement_log")
@@ -244,7 +244,9 @@ def _described(kept: bytes) -> bytes:
 
 def _describe(kept: bytes) -> bytes:
     text = kept.decode("utf-8", "backslashreplace")
-    return b',"kind":"%b","text":%b' % (kind_of(text).encode(), _json(redacted(text)))
+    guards = guards_named(text)
+    shown = b',"kind":"%b","text":%b' % (kind_of(text).encode(), _json(redacted(text)))
+    return shown + b',"guards":%b' % _json(guards) if guards else shown
 
 
 @lru_cache(maxsize=2048)
