@@ -1,5 +1,6 @@
 """A gateway's section: what it may say, and where its files are."""
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -7,8 +8,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from watchkey.entrypoints.pg_gateway.config import GatewaySection, sections
+from watchkey.entrypoints.pg_gateway.config import DatabaseSection, GatewaySection, sections
 from watchkey.entrypoints.pg_gateway.gateway import Trace
+from watchkey.targets.postgres import Config
 
 
 @dataclass
@@ -41,6 +43,16 @@ def test_parameters_are_recorded_with_statements_only(trace: str, parameters: st
     database = {"resource": "r", "trace": trace, "parameters": parameters}
     (section,) = sections(Settings([{"databases": {"x": database}}]))
     assert section.databases["x"].recorded_parameters == recorded
+
+
+def test_every_key_stands_in_the_how_to() -> None:
+    text = (Path(__file__).parents[3] / "docs/how-to/postgres-gateway.md").read_text()
+    _, gateway, database = text.partition("## All keys")[2].partition("## What it does not do")[0].split("\nA ", 2)
+    database, _, target = database.partition("\nA `target`")
+    for part, section in ((gateway, GatewaySection), (database, DatabaseSection), (target, Config)):
+        rows = [line for line in part.splitlines() if line.startswith("| `")]
+        told = [name for row in rows for name in re.findall(r"`(\w+)`", row.split("|")[1])]
+        assert sorted(told) == sorted(section.__struct_fields__)
 
 
 @pytest.mark.parametrize(
