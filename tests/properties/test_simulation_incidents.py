@@ -43,7 +43,7 @@ from watchkey.wiring import policy_engine
 OTHER = SourceName("other")
 ELSEWHERE = Scope(OTHER, ScopeKind.SERVICE, "orders")
 STOCK = Scope(SOURCE, ScopeKind.SERVICE, "stock")
-GRACE = timedelta(minutes=15)
+GRACE = 2 * STEP
 READ = frozenset({PrivilegeName("read")})
 OPENS_ALL = {Provenance.ROTA, Provenance.SWAP, Provenance.OTHER_OVERRIDE}
 AT_IT = {Involvement.ACKNOWLEDGED, Involvement.JOINED}
@@ -447,17 +447,10 @@ MUTANTS = (
     Mutant("dependents may do everything", f"{EVIDENCE}:_incident_objection",
            "question.request.privilege not in resource.blast_opens", "False"),
     Mutant("farther than the depth", "watchkey.rules.dependencies:paths_to", "min(depth, DEPTH_MAX)", "DEPTH_MAX"),
-    Mutant("grace that each read prolongs", f"{ACCESS}.roster_changed",
-           "fact.scope.source != source or is_at_it(fact, held.index)", "True"),
-    Mutant("grace for who held nothing", f"{ACCESS}.roster_changed",
-           "if parts.since <= now < parts.until else ()", ""),
     Mutant("grace at its very end", f"{EVIDENCE}:_grace_facts",
            "question.now < parting.until(grace)", "question.now <= parting.until(grace)"),
     Mutant("grace for who declined", "watchkey.rules.grace:has_declined",
            "responder.involvement is Involvement.DECLINED", "False"),
-    Mutant("grace after a denial", f"{ACCESS}._note_parts", "self._parts.pop(key, None)", "pass"),
-    Mutant("grace over a log that failed", f"{ACCESS}._record",
-           "            self._parts.pop(_held_key(decision), None)\n", ""),
     Mutant("any grade opens everything", f"{EVIDENCE}:_shift_objection",
            "question.request.privilege not in resource.opens.get(grade, frozenset())", "False"),
     Mutant("a stale second source counts", f"{EVIDENCE}:_stale_shift_counts",
