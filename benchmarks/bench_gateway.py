@@ -139,6 +139,8 @@ def pgbench(way: Way, clients: int, mode: str, seconds: int) -> tuple[float, flo
     if done.returncode:
         raise RuntimeError(done.stderr)
     words = done.stdout.splitlines()
+    if not any(line.startswith("tps") for line in words):
+        raise RuntimeError("not one transaction in the time: this machine is too busy to measure on")
     tps = next(float(line.split()[2]) for line in words if line.startswith("tps"))
     latency = next(float(line.split()[3]) for line in words if line.startswith("latency average"))
     return tps, latency
