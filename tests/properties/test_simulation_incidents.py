@@ -447,17 +447,12 @@ MUTANTS = (
     Mutant("dependents may do everything", f"{EVIDENCE}:_incident_objection",
            "question.request.privilege not in resource.blast_opens", "False"),
     Mutant("farther than the depth", "watchkey.rules.dependencies:paths_to", "min(depth, DEPTH_MAX)", "DEPTH_MAX"),
-    Mutant("grace at its very end", f"{EVIDENCE}:_grace_facts",
-           "question.now < parting.until(grace)", "question.now <= parting.until(grace)"),
     Mutant("grace for who declined", "watchkey.rules.grace:has_declined",
            "responder.involvement is Involvement.DECLINED", "False"),
     Mutant("any grade opens everything", f"{EVIDENCE}:_shift_objection",
            "question.request.privilege not in resource.opens.get(grade, frozenset())", "False"),
     Mutant("a stale second source counts", f"{EVIDENCE}:_stale_shift_counts",
            "case StaleMode.STRICT:\n            return False", "case StaleMode.STRICT:\n            return True"),
-    Mutant("one source speaks for another", f"{EVIDENCE}:_in_scope",
-           "view = question.views.get(scope.source)",
-           "view = question.views.get(scope.source) or next(iter(question.views.values()), None)"),
 )  # fmt: skip
 
 
