@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median, quantiles
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import Any
 
 from benchmarks.bench_roster import NOW, SOURCE, made, question
@@ -79,6 +79,23 @@ class TimedAudit:
         return seq
 
 
+def reached(resource: Mapping[str, Any], shift: Mapping[str, Any], privilege: str) -> bool:
+    """Whether a shift's level is that of the incident, where the resource asks for it."""
+    if not resource["level_follows_escalation"] or shift["level"] == 1:
+        return True
+    level, escalated = shift["level"], shift["escalated_to"]
+    vetted = shift["is_vetted"] or privilege in resource["unvetted"]
+    return isinstance(level, int) and isinstance(escalated, int) and escalated >= level and vetted
+
+
+def responds(resource: Mapping[str, Any], response: Mapping[str, Any], privilege: str) -> bool:
+    """Whether a part in an incident counts."""
+    steps, radius = len(response["path"]), resource["blast_radius"]
+    inside = steps == 0 or (steps - 1 <= radius["depth"] and privilege in radius["opens"])
+    vetted = response["is_vetted"] or privilege in resource["unvetted"]
+    return inside and vetted and response["involvement"] in resource["incident_roles"]
+
+
 def by_hand(document: Mapping[str, Any]) -> dict[str, Any]:
     """The shipped policy as a person would write it in Python."""
     resource, now, privilege = document["resource"], document["now_ns"], document["privilege"]
@@ -89,14 +106,18 @@ def by_hand(document: Mapping[str, Any]) -> dict[str, Any]:
             begun = starts is None or starts <= now
             counts = shift["scope"]["kind"] == "schedule" or (isinstance(level, int) and level <= resource["max_level"])
             grade = "permanent" if shift["end_kind"] == "permanent" else shift["provenance"]
-            if begun and (until is None or now < until) and counts and privilege in resource["opens"].get(grade, ()):
+            inside = begun and (until is None or now < until) and counts and reached(resource, shift, privilege)
+            if inside and privilege in resource["opens"].get(grade, ()):
                 reasons.append("on_call")
                 break
     if resource["needs"] in ("responding", "either"):
         for response in document["responding"]:
-            vetted = response["is_vetted"] or privilege in resource["unvetted"]
-            if response["involvement"] in resource["incident_roles"] and vetted:
+            if responds(resource, response, privilege):
                 reasons.append("responding")
+                break
+        for parting in document["grace"]:
+            if responds(resource, parting, privilege) and parting["ended_ns"] <= now < parting["until_ns"]:
+                reasons.append("grace")
                 break
     if resource["needs"] == "nothing":
         reasons.append("no_fact_needed")
@@ -106,14 +127,14 @@ def by_hand(document: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def per_call(work: Callable[[], object], rounds: int = ROUNDS) -> float:
-    """Median seconds of a call, in batches long enough for the clock."""
+    """Median seconds of processor time of a call, in batches long enough for the clock."""
     work()
     batches = []
     for _ in range(20):
-        begun = perf_counter()
+        begun = process_time()
         for _ in range(rounds // 20):
             work()
-        batches.append((perf_counter() - begun) / (rounds // 20))
+        batches.append((process_time() - begun) / (rounds // 20))
     return median(batches)
 
 
