@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import select
 import signal
 import socket
 import time
@@ -117,6 +118,11 @@ def test_a_cancel_finds_its_session_from_any_worker(
         assert until(lambda: server.sql(SLEEPING) == "1")  # before it runs there is nothing to cancel
         begun = time.monotonic()
         db.cancel_safe()
+        while (
+            db.pgconn.is_busy()
+        ):  # waiting in `get_result` would keep the service, which is in this process, from running
+            select.select([db.pgconn.socket], [], [], 40)
+            db.pgconn.consume_input()
         while (result := db.pgconn.get_result()) is not None:
             assert result.error_field(psycopg.pq.DiagnosticField.SQLSTATE) == b"57014"
         assert time.monotonic() - begun < 25  # it did not sleep to its end
