@@ -199,17 +199,7 @@ def build(settings: Settings) -> Service:
             shadow=shadow,
             watch_links=_watch_links(settings, rosters, audit, clock, sync),
             tokens=LoginTokens(audit=audit, clock=clock, new_secret=partial(secrets.token_urlsafe, 32)),
-            confirm_shift=ConfirmShift(
-                clock=clock,
-                reads=sync,
-                known=lambda: access.directory,
-                audit=audit,
-                words=left.words,
-                sources=tuple(settings.sources),
-                rules=ConfirmationRules(
-                    groups=frozenset(settings.confirmations.groups), lasts_max=settings.confirmations.lasts_max
-                ),
-            ),
+            confirm_shift=_confirm_shift(settings, clock, sync, access, audit, left.words),
             fleets=fleet_parts(
                 settings,
                 Surroundings(
@@ -252,6 +242,28 @@ def _request_access(
         zone=settings.zone,
         time_floor=audit.high_water,
         observe=None if shadow is None else shadow.watch,
+    )
+
+
+def _confirm_shift(
+    settings: Settings,
+    clock: Clock,
+    sync: SyncRoster,
+    access: RequestAccess,
+    audit: SqliteStore,
+    words: KeepConfirmations,
+) -> ConfirmShift:
+    rules = ConfirmationRules(
+        groups=frozenset(settings.confirmations.groups), lasts_max=settings.confirmations.lasts_max
+    )
+    return ConfirmShift(
+        clock=clock,
+        reads=sync,
+        known=lambda: access.directory,
+        audit=audit,
+        words=words,
+        sources=tuple(settings.sources),
+        rules=rules,
     )
 
 
