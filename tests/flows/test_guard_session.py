@@ -30,6 +30,7 @@ from watchkey.model.lease import Lease, LeaseId, LeaseState
 
 ALICE, BOB = "alice@example.com", "bob@example.com"
 ORDERS, BILLING = ResourceId("orders-db"), ResourceId("billing-db")
+SSO = Caller(id=CallerId("sso"), resources=None, is_trusted=True)
 SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)
 
 
@@ -85,11 +86,22 @@ class Scene:
         self.guard.door = self.door
 
     async def enter(
-        self, subject: str = ALICE, *, resource: ResourceId = ORDERS, privileges: tuple[str, ...] | None = None
+        self,
+        subject: str = ALICE,
+        *,
+        resource: ResourceId = ORDERS,
+        privileges: tuple[str, ...] | None = None,
+        issuer: Caller = SSO,
     ) -> Admitted | TurnedAway:
         wanted = None if privileges is None else tuple(map(PrivilegeName, privileges))
         return await self.guard.admit(
-            Entry(subject=Subject(id=SubjectId(subject)), resource=resource, privileges=wanted, client="127.0.0.1:5")
+            Entry(
+                subject=Subject(id=SubjectId(subject)),
+                issuer=issuer,
+                resource=resource,
+                privileges=wanted,
+                client="127.0.0.1:5",
+            )
         )
 
     async def admitted(self, subject: str = ALICE, **more: Any) -> Admitted:
@@ -120,6 +132,24 @@ def play(story: Callable[[Scene], Coroutine[Any, Any, None]], **rules: Any) -> S
 
     asyncio.run(run())
     return scene
+
+
+def test_a_caller_says_who_somebody_is_on_its_own_resources_only() -> None:
+    narrow = Caller(id=CallerId("billing-sso"), resources=frozenset({BILLING}), is_trusted=True)
+
+    async def story(scene: Scene) -> None:
+        scene.watch.allow(ALICE, "read")
+        answer = await scene.enter(issuer=narrow)
+        assert isinstance(answer, TurnedAway)
+        assert (answer.reason, answer.is_fault) == (Reason.CALLER_NOT_ALLOWED, False)
+        assert "billing-sso" in answer.sentence
+        assert "billing-sso" in scene.noted("lease.not_granted")[0].fields["error"]
+        assert (scene.watch.asked, scene.target.leases) == ([], {})
+        await scene.admitted()  # a lease that is there already opens nothing to it either
+        assert isinstance(await scene.enter(issuer=narrow), TurnedAway)
+        await scene.admitted(issuer=narrow, resource=BILLING)
+
+    play(story)
 
 
 def test_nobody_gets_in_without_a_decision_and_nothing_is_made_on_the_target() -> None:

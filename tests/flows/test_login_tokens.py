@@ -29,7 +29,7 @@ class Desk:
 
     def is_known(self, token: Secret) -> bool:
         try:
-            return self.tokens.recognise(token) == ALICE
+            return self.tokens.recognise(token).subject == ALICE
         except Refused:
             return False
 

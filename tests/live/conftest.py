@@ -1,7 +1,8 @@
 """A real PostgreSQL for the live tests, one for all of them; without one they are skipped with a line that says so.
 
 Tests with the mark `every_server` run on each PostgreSQL that is found here, others on the first. WATCHKEY_LIVE=all
-runs all of them on each, and the slow parts besides; CI does not need it.
+runs all of them on each, and the slow parts besides; CI does not need it. Tests with the mark `in_workers` run twice:
+with a gateway in one process, and with one that has two workers.
 """
 
 import ipaddress
@@ -30,9 +31,12 @@ FETCHED = Path(__file__).parents[2] / ".cache" / "clients"
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "every_server: run on each PostgreSQL that is found")
+    config.addinivalue_line("markers", "in_workers: run with worker processes too")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if metafunc.definition.get_closest_marker("in_workers") and "open_house" in metafunc.fixturenames:
+        metafunc.parametrize("open_house", [0, 2], ids=["alone", "workers"], indirect=True)
     if "server" in metafunc.fixturenames:
         is_wide = metafunc.definition.get_closest_marker("every_server") or os.environ.get("WATCHKEY_LIVE") == "all"
         found = servers() if is_wide else dict(list(servers().items())[:1])
@@ -107,11 +111,14 @@ def tls_server(certificate: tuple[Path, Path]) -> Iterator[PostgresServer]:
 
 
 @pytest.fixture
-def open_house(server: PostgresServer, tmp_path: Path) -> Iterator[Callable[..., LiveHouse]]:
+def open_house(
+    request: pytest.FixtureRequest, server: PostgresServer, tmp_path: Path
+) -> Iterator[Callable[..., LiveHouse]]:
     """Make gateways that are closed after the test."""
     with ExitStack() as stack:
 
         def make(**changes: Any) -> LiveHouse:
+            changes.setdefault("workers", getattr(request, "param", None))
             return stack.enter_context(LiveHouse(changes.pop("server", server), tmp_path, **changes))
 
         yield make

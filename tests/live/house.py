@@ -83,6 +83,21 @@ def target_config(server: PostgresServer, **changes: Any) -> Config:
     return Config(**(fields | changes))
 
 
+def _as_section(changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Changes of `GatewayRules`, as the configuration says them: workers are told their section."""
+    out = dict(changes)
+    if "proxies" in out:
+        out["proxy_protocol_from"] = tuple(map(str, out.pop("proxies")))
+    if "databases" in out:
+        out["databases"] = {
+            name: DatabaseSection(
+                resource=one.resource, trace=one.trace, parameters=one.parameters, statement_policy=one.judging
+            )
+            for name, one in out["databases"].items()
+        }
+    return out
+
+
 class LiveHouse:
     """Use it as a context manager; `token(subject)` gives a password. WATCHKEY_LIVE_WORKERS=2: with workers."""
 
@@ -137,6 +152,15 @@ class LiveHouse:
     def noted(self, what: str) -> list[Noted]:
         return [event for event in self.audit.events if isinstance(event, Noted) and event.what == what]
 
+    @property
+    def statement_files(self) -> list[Path]:
+        """One, or one of each worker that has recorded anything."""
+        return sorted(self.folder.glob("statements*.jsonl"))
+
+    def statements(self) -> str:
+        """All that is recorded of statements."""
+        return "".join(file.read_text() for file in self.statement_files)
+
     def sync_guard(self) -> None:
         """Have the guard look at every lease again, as after a roster change."""
 
@@ -180,7 +204,7 @@ class LiveHouse:
             "port": self.port, "databases": {"orders": database}, "certificate": certificate, "key": key,
             "statements": self.folder / "statements.jsonl", "workers": self._workers,
         }  # fmt: skip
-        return GatewaySection(**(fields | self._gateway_changes))
+        return GatewaySection(**(fields | _as_section(self._gateway_changes)))
 
     def _gateway_rules(self) -> GatewayRules:
         fields: dict[str, Any] = {

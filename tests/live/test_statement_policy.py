@@ -40,6 +40,7 @@ def status(db: psycopg.Connection[Any]) -> str:
     return db.info.transaction_status.name
 
 
+@pytest.mark.in_workers
 def test_outside_of_a_transaction_it_fails_and_the_session_goes_on(
     db: psycopg.Connection[Any], judged: LiveHouse, server: PostgresServer
 ) -> None:
@@ -57,6 +58,7 @@ def test_outside_of_a_transaction_it_fails_and_the_session_goes_on(
     assert (note.fields["verbs"], note.fields["tables"]) == (["delete"], ["orders"])
 
 
+@pytest.mark.in_workers
 def test_in_a_transaction_the_server_itself_is_in_the_failed_state(
     db: psycopg.Connection[Any], server: PostgresServer
 ) -> None:
@@ -91,6 +93,7 @@ def test_one_text_with_several_statements_fails_as_a_whole(db: psycopg.Connectio
     assert status(db) == "IDLE"
 
 
+@pytest.mark.in_workers
 def test_a_pipeline_skips_to_its_sync_and_goes_on(db: psycopg.Connection[Any]) -> None:
     with db.pipeline() as pipeline:
         first = db.execute("SELECT 1")
@@ -106,6 +109,7 @@ def test_a_pipeline_skips_to_its_sync_and_goes_on(db: psycopg.Connection[Any]) -
     assert db.execute("SELECT 4").fetchone() == (4,)
 
 
+@pytest.mark.in_workers
 def test_a_prepared_statement_is_asked_about_again_when_it_is_bound(
     db: psycopg.Connection[Any], judged: LiveHouse
 ) -> None:
@@ -177,6 +181,7 @@ def test_a_function_call_by_number_is_refused_too(judged: LiveHouse) -> None:
         assert ready() == (b"", b"I")
 
 
+@pytest.mark.in_workers
 @pytest.mark.parametrize("policy", [StatementPolicy.DENY_UNREAD, StatementPolicy.ALLOW_UNREAD])
 def test_what_cannot_be_read_is_as_configured(open_house: Callable[..., LiveHouse], policy: StatementPolicy) -> None:
     house = make(open_house, policy)
@@ -214,15 +219,17 @@ def test_a_session_cannot_have_its_text_read_otherwise_than_it_was_judged(
     assert rows(server) == before
 
 
+@pytest.mark.in_workers
 def test_a_policy_that_fails_refuses(db: psycopg.Connection[Any], judged: LiveHouse) -> None:
     async def judge(lease: object, statement: object) -> str | None:
         raise RuntimeError(f"{lease} {statement}")
 
-    judged.gateway.judge = judge  # type: ignore[method-assign,assignment]  the failure under test
-    with pytest.raises(psycopg.errors.InsufficientPrivilege, match="could not be asked"):
+    judged.guard.judge = judge  # type: ignore[method-assign,assignment]  the failure under test
+    with pytest.raises(psycopg.errors.InsufficientPrivilege, match=r"could not be (asked|judged)"):
         db.execute("SELECT 1")
 
 
+@pytest.mark.in_workers
 def test_when_the_lease_ends_while_the_policy_is_asked_nothing_reaches_the_server(
     db: psycopg.Connection[Any], judged: LiveHouse, server: PostgresServer
 ) -> None:
@@ -235,19 +242,20 @@ def test_when_the_lease_ends_while_the_policy_is_asked_nothing_reaches_the_serve
         await asyncio.sleep(0.5)
         return None
 
-    judged.gateway.judge = judge  # type: ignore[method-assign,assignment]  slow on purpose
+    judged.guard.judge = judge  # type: ignore[method-assign,assignment]  slow on purpose
     with pytest.raises(psycopg.OperationalError):
         db.execute("INSERT INTO orders (what) VALUES ('late')")
     assert until(lambda: bool(judged.noted("session.ended")))
     assert rows(server) == before
 
 
+@pytest.mark.in_workers
 def test_the_log_has_what_was_refused(db: psycopg.Connection[Any], judged: LiveHouse) -> None:
     with pytest.raises(psycopg.errors.InsufficientPrivilege):
         db.execute("DELETE FROM orders")
     db.close()
     assert until(lambda: bool(judged.noted("session.ended")))
-    text = (judged.folder / "statements.jsonl").read_text()
+    text = judged.statements()
     assert '"text":"DELETE FROM orders","outcome":"failed"' in text
     assert '"sqlstate":"42501"' in text
     assert "wk_denied" not in text

@@ -41,6 +41,7 @@ def answer(house: LiveHouse, *data: bytes) -> bytes:
             return b""
 
 
+@pytest.mark.in_workers
 def test_the_balancers_client_is_who_is_recorded_and_asked_about(open_house: Callable[..., LiveHouse]) -> None:
     house = open_house(gateway=LOOPBACK)
     house.watch.allow(ALICE, "read")
@@ -57,6 +58,9 @@ def test_the_balancers_client_is_who_is_recorded_and_asked_about(open_house: Cal
         assert {request.context["client"] for request in house.watch.asked} == {"203.0.113.7:50123"}
 
 
+@pytest.mark.in_workers
+@pytest.mark.in_workers
+@pytest.mark.in_workers
 @pytest.mark.parametrize(
     "first",
     [
@@ -75,6 +79,7 @@ def test_a_balancers_own_look_is_served(open_house: Callable[..., LiveHouse]) ->
     assert answer(house, header("203.0.113.7", 1, command=0x20) + STARTUP) == PROMPT
 
 
+@pytest.mark.in_workers
 @pytest.mark.parametrize("proxies", [(), (ip_network("192.0.2.0/24"),)])
 def test_from_anybody_else_no_address_is_believed(
     open_house: Callable[..., LiveHouse], proxies: tuple[Any, ...]

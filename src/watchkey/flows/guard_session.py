@@ -64,6 +64,8 @@ class Entry:
     """Who wants in. `privileges` None: all that are allowed."""
 
     subject: Subject
+    issuer: Caller
+    """By whose word it is that person; it must cover the resource."""
     resource: ResourceId
     privileges: tuple[PrivilegeName, ...] | None
     client: str
@@ -211,6 +213,8 @@ class GuardSessions:
         no_place = self._no_place(entry)
         if no_place is not None:
             return no_place
+        if not entry.issuer.may_ask_about(entry.resource):
+            return await self._not_vouched_for(entry)
         wanted = entry.privileges or self._protected[entry.resource].privileges
         key = (entry.subject.id, entry.resource, wanted)
         async with self._locks.setdefault(key, asyncio.Lock()):
@@ -374,14 +378,23 @@ class GuardSessions:
                     denials.append(deny)
         return allows, denials
 
-    async def _could_not(self, entry: Entry, error: PortError) -> TurnedAway:
-        """The fault is ours: the operator learns what it was, the person only that it is not theirs."""
-        log.error("lease.not_granted", extra={"resource": entry.resource, "error": str(error)})
+    async def _not_vouched_for(self, entry: Entry) -> TurnedAway:
+        """A caller answers for who somebody is on its own resources only."""
+        sentence = f"your token was issued by {entry.issuer.id}, which may not say who somebody is for {entry.resource}"
+        await self._note_not_granted(entry, sentence)
+        return TurnedAway(sentence=sentence, reason=Reason.CALLER_NOT_ALLOWED)
+
+    async def _note_not_granted(self, entry: Entry, error: str) -> None:
+        log.error("lease.not_granted", extra={"resource": entry.resource, "error": error})
         with suppress(PortError):  # when the audit log is the fault, there is nowhere to say so
-            fields = {"subject": entry.subject.id, "resource": entry.resource, "error": str(error)}
+            fields = {"subject": entry.subject.id, "resource": entry.resource, "error": error}
             await self._audit.append(
                 Noted(at=self._clock.now(), what="lease.not_granted", caller=self._deciding.caller.id, fields=fields)
             )
+
+    async def _could_not(self, entry: Entry, error: PortError) -> TurnedAway:
+        """The fault is ours: the operator learns what it was, the person only that it is not theirs."""
+        await self._note_not_granted(entry, str(error))
         return TurnedAway(
             sentence=f"{entry.resource} cannot be prepared for you at the moment; the gateway's log says why",
             reason="not_prepared",

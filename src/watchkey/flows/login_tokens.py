@@ -33,10 +33,17 @@ class IssuedToken:
     expires_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class _Known:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proof:
+    """What a token proves: who somebody is, by the word of the caller in whose name it was issued."""
+
     subject: Subject
     issuer: Caller
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    proof: Proof
     expires_at: datetime
     expires_tick: float
 
@@ -70,27 +77,20 @@ class LoginTokens:
             )
         )
         self._forget(now)
-        mine = [key for key, known in self._known.items() if known.subject.id == subject.id]
+        mine = [key for key, known in self._known.items() if known.proof.subject.id == subject.id]
         for key in mine[: max(0, len(mine) - TOKENS_PER_SUBJECT_MAX + 1)]:
             del self._known[key]
         self._known[_hash(issued.token)] = _Known(
-            subject, caller, issued.expires_at, self._clock.monotonic() + ttl.total_seconds()
+            Proof(subject=subject, issuer=caller), issued.expires_at, self._clock.monotonic() + ttl.total_seconds()
         )
         return issued
 
-    def recognise(self, token: Secret) -> Subject:
-        """Return whose token this is. Raises Refused, with one text for every cause."""
-        return self._find(token).subject
-
-    def issuer(self, token: Secret) -> Caller:
-        """Return the caller that answers for whose token this is. Raises Refused as `recognise`."""
-        return self._find(token).issuer
-
-    def _find(self, token: Secret) -> _Known:
+    def recognise(self, token: Secret) -> Proof:
+        """Return whose token this is, and who answers for it. Raises Refused, with one text for every cause."""
         known = self._known.get(_hash(token))
         if known is None or self._is_over(known, self._clock.now()):
             raise Refused("this token proves nobody")
-        return known
+        return known.proof
 
     def _is_over(self, known: _Known, now: datetime) -> bool:
         return now >= known.expires_at or self._clock.monotonic() >= known.expires_tick

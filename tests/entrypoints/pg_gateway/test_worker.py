@@ -13,7 +13,7 @@ from tests.wire.test_pg_session import lease
 from watchkey.entrypoints.pg_gateway import worker_messages as say
 from watchkey.entrypoints.pg_gateway.worker import OVER_KEPT, Service, ServiceAudit, ServiceGuard, ServiceTokens
 from watchkey.flows.guard_session import Admitted, Entry, TurnedAway
-from watchkey.model.access import Statement, StatementKind, Subject
+from watchkey.model.access import Caller, Statement, StatementKind, Subject
 from watchkey.model.audit import Noted, ServiceStopped
 from watchkey.model.errors import Refused, Unavailable
 from watchkey.model.ids import CallerId
@@ -76,7 +76,13 @@ class Scene:
         return await self.guard.admit(self.entry())
 
     def entry(self) -> Entry:
-        return Entry(subject=Subject(id=LEASE.subject), resource=LEASE.resource, privileges=None, client="1.2.3.4:5")
+        return Entry(
+            subject=Subject(id=LEASE.subject),
+            issuer=Caller(id=CallerId("sso")),
+            resource=LEASE.resource,
+            privileges=None,
+            client="1.2.3.4:5",
+        )
 
     async def watch_for(self, span: timedelta) -> None:
         """Let the guard run while time passes."""
@@ -93,7 +99,7 @@ def test_who_is_let_in_has_the_services_lease_and_is_counted_until_left() -> Non
             answer = await scene.admit()
             assert isinstance(answer, Admitted)
             assert answer.lease.ends_at == LEASE.ends_at
-        assert scene.wire.sent[0] == say.Admit(1, LEASE.subject, LEASE.resource, None, "1.2.3.4:5")
+        assert scene.wire.sent[0] == say.Admit(1, LEASE.subject, "sso", LEASE.resource, None, "1.2.3.4:5")
         scene.guard.left(LEASE.id)
         assert [here.lease.id for here in scene.guard.held] == [LEASE.id]
         scene.guard.left(LEASE.id)

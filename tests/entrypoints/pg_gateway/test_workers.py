@@ -21,7 +21,8 @@ from tests.live.house import ALICE, BOB, LiveHouse
 from watchkey.entrypoints.pg_gateway import worker_messages as say
 from watchkey.entrypoints.pg_gateway.config import DatabaseSection, GatewaySection
 from watchkey.entrypoints.pg_gateway.workers import Hand, Workers
-from watchkey.model.access import Statement, StatementKind
+from watchkey.flows.login_tokens import Proof
+from watchkey.model.access import Caller, Statement, StatementKind, Subject
 from watchkey.model.audit import Noted
 from watchkey.model.errors import Refused
 from watchkey.model.ids import CallerId, SubjectId
@@ -241,6 +242,57 @@ def test_draining_refuses_in_every_worker_and_lets_the_old_ones_finish(
     draining.result(10)
 
 
+def test_a_worker_gets_none_of_the_services_secrets_and_no_modules_of_the_folder(
+    open_house: Callable[..., LiveHouse], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "ssl.py").write_text("raise SystemExit('taken from the folder')")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ORDERS_MANAGER_PASSWORD", "canary")
+    house = open_house(workers=1)
+    (pid,) = processes(house)
+    environment = Path(f"/proc/{pid}/environ").read_bytes()
+    assert b"PATH=" in environment
+    assert b"canary" not in environment
+
+
+def test_the_pair_of_sockets_is_the_workers_and_nobody_elses(house: LiveHouse) -> None:
+    one, other = (
+        {end for link in Path(f"/proc/{pid}/fd").iterdir() if (end := link.readlink().name).startswith("socket:")}
+        for pid in processes(house)
+    )
+    assert one
+    assert not one & other
+
+
+def test_a_worker_that_lists_anothers_session_keeps_no_end_from_it(
+    house: LiveHouse, many: list[psycopg.Connection[Any]]
+) -> None:
+    assert until(lambda: len(house.gateway.sessions()) == len(many))
+    event = house.noted("session.opened")[0]
+    session, number = event.fields["session"], event.fields["worker"]
+    view = house.gateway._hands[number].views[session]
+    liar = house.gateway._hands[3 - number]
+    liar.views = {session: view, **liar.views}
+    assert house.gateway.end_session(session, by="carol", why="looks odd")
+    assert until(lambda: sum(is_cut(db) for db in many if not db.closed) + sum(bool(db.closed) for db in many) == 1)
+
+
+def test_a_worker_that_cannot_be_started_for_now_is_started_later(
+    house: LiveHouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, failures = house.gateway._spawn, [OSError("no room"), OSError("no room")]
+
+    async def spawn(number: int) -> Any:
+        if failures:
+            raise failures.pop()
+        return await real(number)
+
+    monkeypatch.setattr(house.gateway, "_spawn", spawn)
+    os.kill(processes(house)[0], signal.SIGKILL)
+    assert until(lambda: not failures and len(house.gateway._hands) == 2)
+    assert until(lambda: all(hand.listening.done() for hand in house.gateway._hands.values()))
+
+
 def test_a_port_that_is_taken_is_an_error_at_the_start(open_house: Callable[..., LiveHouse]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(OSError, match="in use"):
         open_house(workers=1, port=taken.getsockname()[1])
@@ -254,7 +306,8 @@ def test_a_section_without_tls_listens_on_loopback_only() -> None:
 
 
 NOT_ITS_OWN = (
-    say.Admit(1, BOB, "orders-db", None, "1.2.3.4:5"),  # nobody showed bob's token to this worker
+    say.Admit(1, BOB, "gateway", "orders-db", None, "1.2.3.4:5"),  # nobody showed bob's token to this worker
+    say.Admit(1, ALICE, "wide", "orders-db", None, "1.2.3.4:5"),  # alice's is there, by another caller's word
     say.Entered(1, "another's", 4711),
     say.Judge(1, "another's", Statement(verbs=("select",), kind=StatementKind.READ, tables=(), functions=())),
     say.Record(1, "lease.opened", {}),
@@ -269,6 +322,8 @@ def test_a_worker_gets_and_records_nothing_that_is_not_its_own(house: LiveHouse)
     async def work(message: Any) -> Any:
         hand: Hand = house.gateway._hands[1]
         hand.had[LeaseId("its-own")] = (SubjectId(ALICE), "orders-db")
+        narrow = Proof(subject=Subject(id=SubjectId(ALICE)), issuer=Caller(id=CallerId("narrow")))
+        house.gateway._remember(hand, narrow)
         return await house.gateway._found(hand, message)
 
     for message in NOT_ITS_OWN:

@@ -12,8 +12,8 @@ from watchkey.entrypoints.http.limits import Limits
 from watchkey.entrypoints.http.native import Word
 from watchkey.entrypoints.http.strict_json import StrictDecoder
 from watchkey.flows.confirm_shift import DoubtfulShift, Voucher
-from watchkey.flows.login_tokens import PREFIX
-from watchkey.model.access import Caller, Subject
+from watchkey.flows.login_tokens import PREFIX, Proof
+from watchkey.model.access import Caller
 from watchkey.model.errors import Malformed, Refused, Unavailable
 from watchkey.model.secret import Secret
 from watchkey.rules.confirmation import Confirmation
@@ -32,12 +32,8 @@ _NO_PERSON: Final = Fault(
 class Recognises(Protocol):
     """Who knows the tokens of people."""
 
-    def recognise(self, token: Secret) -> Subject:
-        """Whose it is. Raises Refused."""
-        ...
-
-    def issuer(self, token: Secret) -> Caller:
-        """Who answers for that. Raises Refused."""
+    def recognise(self, token: Secret) -> Proof:
+        """Whose it is, and who answers for that. Raises Refused."""
         ...
 
 
@@ -147,10 +143,11 @@ class Confirmations:
         if given[: len(_SCHEME)].lower() != _SCHEME:
             raise _NO_PERSON
         try:
-            return Voucher(subject=self._tokens.recognise(token), issuer=self._tokens.issuer(token))
+            proof = self._tokens.recognise(token)
         except Refused:
             log.warning("http.person_refused", extra={"request_id": request.id, "peer": request.peer})
             raise _NO_PERSON from None
+        return Voucher(subject=proof.subject, issuer=proof.issuer)
 
     def _asked(self, request: Request) -> str:
         try:

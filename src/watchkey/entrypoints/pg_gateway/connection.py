@@ -17,9 +17,9 @@ from watchkey.entrypoints.pg_gateway.relay import ClientSide, ServerSide
 from watchkey.entrypoints.pg_gateway.statement_log import Who
 from watchkey.entrypoints.pg_gateway.upstream import open_server
 from watchkey.flows.guard_session import Admitted, TurnedAway
-from watchkey.model.access import Statement, Subject
+from watchkey.flows.login_tokens import Proof
+from watchkey.model.access import Statement
 from watchkey.model.errors import PortError
-from watchkey.model.ids import SubjectId
 from watchkey.model.lease import LeaseId
 from watchkey.model.secret import Secret
 from watchkey.ports import Account
@@ -53,10 +53,10 @@ class House(Protocol):
     def name_asked_for(self, tls: ssl.SSLObject) -> str:
         """The host name that the client gave in its TLS greeting; empty for none."""
 
-    async def recognise(self, user: str, password: Secret) -> Subject:
+    async def recognise(self, user: str, password: Secret) -> Proof:
         """Whose token this is; raises Refused."""
 
-    async def admit(self, connection: "Connection", ask: ev.Ask, subject: Subject) -> Admitted | TurnedAway:
+    async def admit(self, connection: "Connection", ask: ev.Ask, proof: Proof) -> Admitted | TurnedAway:
         """Decide, lease, record."""
 
     def entered(self, connection: "Connection") -> None:
@@ -111,8 +111,8 @@ class Connection:
         "_judging",
         "_login",
         "_now",
+        "_proof",
         "_server",
-        "_subject",
         "_tasks",
         "application",
         "cancel_id",
@@ -141,7 +141,7 @@ class Connection:
         self._server: ServerSide | None = None
         self._account: Account | None = None
         self._judging: Judging | None = None
-        self._subject: Subject | None = None
+        self._proof: Proof | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._login: asyncio.TimerHandle | None = None
         self._drain: asyncio.TimerHandle | None = None
@@ -318,17 +318,17 @@ class Connection:
 
     async def _prove(self, user: str, password: Secret) -> None:
         try:
-            self._subject = await self._house.recognise(user, password)
+            self._proof = await self._house.recognise(user, password)
         except PortError:
             self.feed(ev.IdentityRefused())
             return
-        self.feed(ev.IdentityProven(SubjectId(self._subject.id)))
+        self.feed(ev.IdentityProven(self._proof.subject.id))
 
     async def _ask(self, ask: ev.Ask) -> None:
-        if self._subject is None:
-            raise RuntimeError("a question without a subject")
+        if self._proof is None:
+            raise RuntimeError("a question without a proof")
         self.application = ask.application
-        match await self._house.admit(self, ask, self._subject):
+        match await self._house.admit(self, ask, self._proof):
             case Admitted(lease=lease, account=account):
                 self._account = account
                 self.feed(ev.Granted(lease))

@@ -19,7 +19,8 @@ from watchkey.entrypoints.pg_gateway.connection import Connection, Running
 from watchkey.entrypoints.pg_gateway.statement_log import LogRules, StatementLog, Who
 from watchkey.entrypoints.pg_gateway.upstream import send_cancel
 from watchkey.flows.guard_session import Admitted, Door, Entry, TurnedAway
-from watchkey.model.access import Statement, Subject
+from watchkey.flows.login_tokens import Proof
+from watchkey.model.access import Statement
 from watchkey.model.audit import Noted
 from watchkey.model.errors import PortError, Refused
 from watchkey.model.ids import CallerId, PrivilegeName, ResourceId
@@ -169,7 +170,7 @@ class Guard(Protocol):
 class Tokens(Protocol):
     """Who knows whose token it is."""
 
-    def recognise(self, token: Secret) -> Subject | Awaitable[Subject]:
+    def recognise(self, token: Secret) -> Proof | Awaitable[Proof]:
         """At once, or from somewhere else. Raises Refused."""
         ...
 
@@ -310,22 +311,28 @@ class Gateway:
 
     # --- the house of a connection -----------------------------------------------------------------------------------
 
-    async def recognise(self, user: str, password: Secret) -> Subject:
+    async def recognise(self, user: str, password: Secret) -> Proof:
         """Whose token this is. The user name must be that person's, whole or up to the `@`; raises Refused."""
         found = self._tokens.recognise(password)
-        subject = found if isinstance(found, Subject) else await found
-        if user not in {subject.id, subject.id.partition("@")[0]}:
+        proof = found if isinstance(found, Proof) else await found
+        if user not in {proof.subject.id, proof.subject.id.partition("@")[0]}:
             raise Refused("this token proves nobody")
-        return subject
+        return proof
 
-    async def admit(self, connection: Connection, ask: ev.Ask, subject: Subject) -> Admitted | TurnedAway:
+    async def admit(self, connection: Connection, ask: ev.Ask, proof: Proof) -> Admitted | TurnedAway:
         """Find the resource, ask the guard, and have the session in the audit log before it begins."""
         database = self._database(ask)
         if isinstance(database, TurnedAway):
             return database
         privileges = None if ask.privileges is None else tuple(map(PrivilegeName, ask.privileges))
         answer = await self._guard.admit(
-            Entry(subject=subject, resource=database.resource, privileges=privileges, client=connection.peer)
+            Entry(
+                subject=proof.subject,
+                issuer=proof.issuer,
+                resource=database.resource,
+                privileges=privileges,
+                client=connection.peer,
+            )
         )
         if isinstance(answer, TurnedAway):
             return answer
@@ -337,7 +344,7 @@ class Gateway:
             who=Who(
                 session=connection.id,
                 lease=lease.id,
-                subject=subject.id,
+                subject=proof.subject.id,
                 resource=lease.resource,
                 account=answer.account.name,
                 fact=lease.sentence,

@@ -26,7 +26,8 @@ from watchkey.entrypoints.pg_gateway.config import rules_of
 from watchkey.entrypoints.pg_gateway.gateway import Gateway, SessionView
 from watchkey.entrypoints.pg_gateway.statement_log import log_of_worker
 from watchkey.flows.guard_session import Admitted, Door, Entry, TurnedAway
-from watchkey.model.access import Statement, Subject
+from watchkey.flows.login_tokens import Proof
+from watchkey.model.access import Caller, Statement, Subject
 from watchkey.model.audit import AuditEvent, Noted
 from watchkey.model.errors import PortError, Refused, Unavailable
 from watchkey.model.ids import CallerId, SubjectId
@@ -105,10 +106,11 @@ class ServiceTokens:
     def __init__(self, service: Service) -> None:
         self._service = service
 
-    async def recognise(self, token: Secret) -> Subject:
-        """Raises Refused."""
+    async def recognise(self, token: Secret) -> Proof:
+        """Raises Refused. Which resources the issuer covers stays with the service, which looks."""
         found: say.Proven = await self._service.ask(lambda number: say.Prove(number, token.reveal()))
-        return Subject(id=SubjectId(found.subject), groups=frozenset(found.groups))
+        subject = Subject(id=SubjectId(found.subject), groups=frozenset(found.groups))
+        return Proof(subject=subject, issuer=Caller(id=CallerId(found.issuer)))
 
 
 class ServiceAudit:
@@ -159,7 +161,9 @@ class ServiceGuard:
         """Ask the service. A lease that ended while its answer was under way lets nobody in."""
         privileges = None if entry.privileges is None else tuple(entry.privileges)
         answer: say.Welcome | say.Away = await self._service.ask(
-            lambda number: say.Admit(number, entry.subject.id, entry.resource, privileges, entry.client)
+            lambda number: say.Admit(
+                number, entry.subject.id, entry.issuer.id, entry.resource, privileges, entry.client
+            )
         )
         if isinstance(answer, say.Away):
             return TurnedAway(sentence=answer.sentence, reason=answer.reason, is_fault=answer.is_fault)

@@ -44,11 +44,12 @@ class Setup(_Message, frozen=True):
 
 
 class Proven(_Message, frozen=True):
-    """The password is that subject's."""
+    """The password is that subject's, by the word of that caller."""
 
     request: int
     subject: str
     groups: tuple[str, ...]
+    issuer: str
 
 
 class Welcome(_Message, frozen=True):
@@ -145,10 +146,11 @@ class Prove(_Message, frozen=True):
 
 
 class Admit(_Message, frozen=True):
-    """Somebody who was proven wants in."""
+    """Somebody who was proven, by that caller's word, wants in."""
 
     request: int
     subject: str
+    issuer: str
     resource: str
     privileges: tuple[str, ...] | None
     client: str

@@ -7,6 +7,7 @@ leases are ended, so that the targets are cleared too, and another is started. O
 import asyncio
 import contextlib
 import logging
+import os
 import socket
 import sys
 from collections import Counter
@@ -20,8 +21,7 @@ from watchkey.entrypoints.pg_gateway.config import GatewaySection, rules_of
 from watchkey.entrypoints.pg_gateway.gateway import PROCESSES_MAX, SessionView, reserve_port
 from watchkey.entrypoints.pg_gateway.statement_log import log_of_worker, own_key
 from watchkey.flows.guard_session import Admitted, Entry, GuardSessions
-from watchkey.flows.login_tokens import LoginTokens
-from watchkey.model.access import Subject
+from watchkey.flows.login_tokens import LoginTokens, Proof
 from watchkey.model.audit import Noted
 from watchkey.model.errors import PortError, Refused, Unavailable
 from watchkey.model.ids import CallerId, PrivilegeName, ResourceId, SubjectId
@@ -47,6 +47,8 @@ AGAIN_MAX: Final = 30.0
 """Seconds until a dead worker is started again: doubled with each death, forgotten after a minute of life."""
 HAD_MAX: Final = 10_000
 """So many leases of a worker are remembered after they were left."""
+PASSED_ON: Final = ("PATH", "HOME", "TMPDIR", "TZ", "LANG", "LC_", "LD_LIBRARY_PATH", "PYTHON", "SSL_CERT_", "OPENSSL_")
+"""How the names of variables begin that a worker gets of our environment, where passwords and tokens may be too."""
 
 
 class Hand:
@@ -60,7 +62,8 @@ class Hand:
         self.views: dict[str, SessionView] = {}
         self.had: dict[LeaseId, tuple[str, str]] = {}
         """Whose the leases were, and for what, that it has or had."""
-        self.proven: dict[SubjectId, tuple[Subject, float]] = {}
+        self.proven: dict[tuple[SubjectId, CallerId], tuple[Proof, float]] = {}
+        """By person and issuer: what a token says counts with the reach of the caller that issued it."""
         self.listening: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self.is_lost = False
 
@@ -194,11 +197,11 @@ class Workers:
 
     def end_session(self, session: str, *, by: str, why: str) -> bool:
         """End one session; the lease goes on. Returns whether there was one."""
-        for hand in self._hands.values():
-            if session in hand.views:
-                hand.post(say.EndSession(session, by, why))
-                return True
-        return False
+        # a worker that lists what is another's keeps no end from it
+        having = [hand for hand in self._hands.values() if session in hand.views]
+        for hand in having:
+            hand.post(say.EndSession(session, by, why))
+        return bool(having)
 
     # --- the processes -----------------------------------------------------------------------------------------------
 
@@ -211,11 +214,17 @@ class Workers:
 
     async def _spawn(self, number: int) -> Hand:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        with theirs:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "watchkey.entrypoints.pg_gateway.worker", str(theirs.fileno()),
-                stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL, pass_fds=[theirs.fileno()],
-            )  # fmt: skip
+        try:
+            with theirs:
+                # -P: the folder that we were started in is no place to take modules from
+                process = await asyncio.create_subprocess_exec(
+                    sys.executable, "-P", "-m", "watchkey.entrypoints.pg_gateway.worker", str(theirs.fileno()),
+                    stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL, pass_fds=[theirs.fileno()],
+                    env={name: value for name, value in os.environ.items() if name.startswith(PASSED_ON)},
+                )  # fmt: skip
+        except BaseException:
+            ours.close()
+            raise
         hand = Hand(number, process, await say.Link.over(ours, say.FROM_WORKER))
         self._hands[number] = hand
         hand.post(say.Setup(replace(self._section, port=self.port), number, self._caller))
@@ -235,7 +244,20 @@ class Workers:
                     await self._closing.wait()
                     return
             wait = min(wait * 2, AGAIN_MAX)
-            hand = await self._spawn(hand.number)
+            hand = await self._respawn(hand.number)
+            if self._closing.is_set():  # while it was made, so nobody has told it
+                hand.post(say.GoDown())
+
+    async def _respawn(self, number: int) -> Hand:
+        """Start another one; a machine that has no room for it now may have later."""
+        wait = AGAIN_AFTER
+        while True:
+            try:
+                return await self._spawn(number)
+            except OSError as error:
+                log.error("worker.not_started", extra={"error": str(error)})  # noqa: TRY400  the text says it all
+            wait = min(wait * 2, AGAIN_MAX)
+            await self._clock.sleep(wait)
 
     async def _listen(self, hand: Hand) -> None:
         try:
@@ -315,9 +337,9 @@ class Workers:
     async def _found(self, hand: Hand, message: say.Question) -> Any:
         match message:
             case say.Prove(request, password):
-                subject = self._tokens.recognise(Secret(password))
-                self._remember(hand, subject)
-                return say.Proven(request, subject.id, tuple(subject.groups))
+                proof = self._tokens.recognise(Secret(password))
+                self._remember(hand, proof)
+                return say.Proven(request, proof.subject.id, tuple(proof.subject.groups), proof.issuer.id)
             case say.Admit():
                 return await self._admit(hand, message)
             case say.Record():
@@ -333,18 +355,24 @@ class Workers:
             raise Refused("this worker has no session of that lease")
         return LeaseId(lease)
 
-    def _remember(self, hand: Hand, subject: Subject) -> None:
+    def _remember(self, hand: Hand, proof: Proof) -> None:
         tick = self._clock.monotonic()
         hand.proven = {name: known for name, known in hand.proven.items() if tick - known[1] < PROVEN_MAX}
-        hand.proven[subject.id] = (subject, tick)
+        hand.proven[proof.subject.id, proof.issuer.id] = (proof, tick)
 
     async def _admit(self, hand: Hand, asked: say.Admit) -> say.Welcome | say.Away:
-        subject, tick = hand.proven.get(SubjectId(asked.subject), (None, 0.0))
-        if subject is None or self._clock.monotonic() - tick >= PROVEN_MAX:
+        proof, tick = hand.proven.get((SubjectId(asked.subject), CallerId(asked.issuer)), (None, 0.0))
+        if proof is None or self._clock.monotonic() - tick >= PROVEN_MAX:
             raise Refused("nobody has proven to be this person")
         privileges = None if asked.privileges is None else tuple(map(PrivilegeName, asked.privileges))
         answer = await self._guard.admit(
-            Entry(subject=subject, resource=ResourceId(asked.resource), privileges=privileges, client=asked.client)
+            Entry(
+                subject=proof.subject,
+                issuer=proof.issuer,
+                resource=ResourceId(asked.resource),
+                privileges=privileges,
+                client=asked.client,
+            )
         )
         if not isinstance(answer, Admitted):
             return say.Away(asked.request, answer.sentence, answer.reason, answer.is_fault)
