@@ -99,6 +99,24 @@ def test_only_a_well_formed_yes_is_a_yes(text: str, outcome: Outcome) -> None:
     assert said(text).outcome is outcome
 
 
+@pytest.mark.parametrize(
+    "failing",
+    [
+        "to_number(input.subject.id)",
+        "time.parse_rfc3339_ns(input.subject.id)",
+        'net.cidr_contains(input.subject.id, "10.0.0.1")',
+        "json.unmarshal(input.subject.id)",
+        "1 / count(input.subject.groups)",
+    ],
+)
+def test_what_cannot_be_computed_is_no_ground_for_an_allow(failing: str) -> None:
+    """`not` of a call that fails is true with OPA's default: the error fails the evaluation instead."""
+    text = f'decision := {{"allow": true}} if not {failing}'
+    assert said(text).outcome is Outcome.FAILED
+    lenient = Config(modules={"p.rego": f"package watchkey\n{text}"}, strict_errors=False)
+    assert judged(lenient, document(shift())).outcome is Outcome.YES
+
+
 def test_a_policy_that_never_ends_runs_out_of_its_budget() -> None:
     pairs = "some a in xs; some b in xs; some c in xs; some d in xs"
     bomb = f'decision := {{"allow": count([1 | {pairs}]) > 0}}\nxs := numbers.range(1, 999)'
@@ -139,8 +157,9 @@ def test_the_hash_tells_every_part_and_not_the_revision() -> None:
         Config(modules={"a.rego": "package a"}, entrypoint="data.a"),
         Config(modules={"a.rego": "package a"}, parameters={"x": 1}),
         Config(modules={"a.rego": "package a"}, data={"x": 1}),
+        Config(modules={"a.rego": "package a"}, strict_errors=False),
     ]
-    assert len({policy_hash(config) for config in (base, *others)}) == 7
+    assert len({policy_hash(config) for config in (base, *others)}) == 8
     assert policy_hash(base) == policy_hash(Config(modules={"a.rego": "package a"}, revision=9))
 
 
@@ -210,6 +229,20 @@ def test_any_other_url_is_a_denial_that_says_so(url: str) -> None:
     verdict = cyral(CALL % f'not http.send({{"url": "{url}", "method": "GET"}})', document(shift()))
     assert verdict.outcome is Outcome.FAILED
     assert "only the users and on-calls of PagerDuty are answered here" in verdict.detail
+
+
+@pytest.mark.parametrize("strict_errors", [True, False])
+def test_a_refused_request_is_a_denial_however_errors_count(*, strict_errors: bool) -> None:
+    text = CALL % 'not http.send({"url": "https://evil.example/users", "method": "GET"})'
+    config = Config(
+        modules={"p.rego": text},
+        dialect="cyral",
+        entrypoint="data.cyral.authz_policy.decision",
+        strict_errors=strict_errors,
+    )
+    verdict = judged(config, document(shift()))
+    assert verdict.outcome is Outcome.FAILED
+    assert "https://evil.example/users; only the users" in verdict.detail
 
 
 def test_another_method_is_refused_too() -> None:

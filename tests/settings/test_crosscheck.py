@@ -270,7 +270,6 @@ REMOTE = "engine: opa, url: 'https://opa.example.com'"
         (f"{{{REMOTE}, parameters: {{}}}}", "that OPA has the policy and all that belongs to it"),
         (f"{{{REMOTE}, entrypoint: data.x}}", "that OPA has the policy and all that belongs to it"),
         ("{files: [p.rego], url: 'https://x'}", "this is about an OPA elsewhere; expected no url, or engine: opa"),
-        ("{files: [p.rego], strict_errors: true}", "this is about an OPA elsewhere"),
         (f"{{{REMOTE}, path: /v1/data/x}}", "this is no path below /v1/data/"),
         (f"{{{REMOTE}, path: x/../y}}", "this is no path below /v1/data/"),
         (f"{{{REMOTE}, path: 'x?a=b'}}", "this is no path below /v1/data/"),

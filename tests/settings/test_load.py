@@ -182,15 +182,15 @@ def test_a_remote_policy_has_absolute_paths_and_its_secret(tmp_path: Path) -> No
         certificate_file=tmp_path / "own.pem",
         key_file=tmp_path / "own.key",
         timeout=timedelta(milliseconds=250),
-        is_strict=False,
     )
+    assert not policies["fleet"].is_strict
     assert settings.opa_token("fleet") == Secret("canary-5")
     assert settings.opa_token("least") is None
     assert "canary" not in repr(settings)
     least = policies["least"].remote
     assert least is not None
     assert (least.path, least.timeout) == ("watchkey/decision", timedelta(seconds=1))
-    assert least.is_strict
+    assert policies["least"].is_strict
     assert policies["least"].files == ()
     # Whoever asks nothing there needs no secret; whoever is about to does, and is told at once.
     missing = load_settings(file, environ={})

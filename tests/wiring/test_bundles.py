@@ -18,7 +18,7 @@ from watchkey.model.errors import Malformed, PortError, Refused
 from watchkey.rules.bundle import BundleFile, pack, signature_claims, signatures_file
 from watchkey.rules.bundle_signature import BundleKey, sign_claims
 from watchkey.settings import PolicySettings, Settings, VerificationSettings
-from watchkey.wiring import Service, build, open_bundle, versions_of
+from watchkey.wiring import Service, build, open_bundle, policy_config, versions_of
 
 SECRET = "a shared secret of more than 32 bytes, as text"
 YES = 'package watchkey\ndecision := {"allow": data.orders.level == 2, "ttl": 60}\n'
@@ -304,3 +304,9 @@ def test_a_bundle_that_is_not_genuine_neither_starts_nor_replaces_one_that_is(
     assert any("policy.kept" in entry for entry in kinds(tmp_path / "watchkey.db"))
     with pytest.raises(Refused, match=r"signed|genuine"):
         build(bundled(tmp_path))
+
+
+def test_how_errors_count_reaches_the_engine(tmp_path: Path) -> None:
+    write(tmp_path, {"own.rego": YES}, is_signed=False)
+    assert policy_config(policy(tmp_path)).strict_errors
+    assert not policy_config(policy(tmp_path, is_strict=False)).strict_errors

@@ -36,3 +36,10 @@ def test_an_opa_in_the_open_stops_the_start(tmp_path: Path) -> None:
     more = "\npolicies:\n  fleet: {engine: opa, url: 'http://opa.example.com'}\n"
     with pytest.raises(Refused, match="not encrypted"):
         wiring.build(configured(tmp_path, "policy: fleet", more))
+
+
+@pytest.mark.parametrize(("said", "is_strict"), [("", True), (", strict_errors: false", False)])
+def test_how_errors_count_reaches_the_engine(tmp_path: Path, said: str, *, is_strict: bool) -> None:
+    (tmp_path / "own.rego").write_text("package watchkey")
+    settings = configured(tmp_path, "policy: own", f"\npolicies:\n  own: {{files: [own.rego]{said}}}\n")
+    assert wiring.policy_config(settings.policies["own"]).strict_errors is is_strict

@@ -60,6 +60,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     versions: Mapping[str, Literal["v1", "v0"]] = {}
     """The language of single modules, by name, where a bundle says so; the rest is in that of `dialect`."""
     bundle: "BundleOrigin | None" = None
+    strict_errors: bool = True
+    """An error of a built-in fails the evaluation; False: it is undefined, and `not` of it true, as with OPA."""
 
 
 class BundleOrigin(msgspec.Struct, frozen=True, kw_only=True):
@@ -130,6 +132,7 @@ class RegoEngine:
                 now_ns=nanoseconds(now),
                 host=exchange,
                 limits=self._limits,
+                strict_builtin_errors=self.config.strict_errors,
                 trace=self._traces is not None,
             )
             if self._traces is not None and result.trace is not None:
@@ -210,6 +213,8 @@ def policy_hash(config: Config) -> str:
     if config.bundle is not None:
         # With its revision: the same policy under a higher one is another state to go back from.
         parts += [sorted(config.versions.items()), config.bundle.revision, config.bundle.roots]
+    if not config.strict_errors:
+        parts.append("lenient")  # the same text decides otherwise
     return sha256(msgspec.json.encode(parts, order="deterministic")).hexdigest()
 
 
@@ -239,7 +244,7 @@ def _http_send(exchange: _Exchange, request: Any) -> Any:
         f"the policy asked for {asked.get('method')} {url.scheme}://{url.netloc}{url.path}; only the users and "
         "on-calls of PagerDuty are answered here, from the roster"
     )
-    raise BuiltinError("this request is not answered here")
+    raise BuiltinError(exchange.refused[-1])
 
 
 def _response(body: Mapping[str, Any]) -> dict[str, Any]:

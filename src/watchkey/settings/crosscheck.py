@@ -29,9 +29,7 @@ SHIPPED_POLICIES: Final = ("default",)
 
 _SECOND: Final = timedelta(seconds=1)
 _DAY: Final = timedelta(days=1)
-_REMOTE_KEYS: Final = frozenset(
-    {"url", "path", "token", "ca_file", "certificate_file", "key_file", "timeout", "strict_errors"}
-)
+_REMOTE_KEYS: Final = frozenset({"url", "path", "token", "ca_file", "certificate_file", "key_file", "timeout"})
 _LOCAL_KEYS: Final = frozenset({"files", "bundle", "verification", "dialect", "parameters", "entrypoint", "tests"})
 _DATA_PATH: Final = re.compile(r"[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*")
 _SECRET_WORDS: Final = ("token", "secret", "password", "passwd", "api_key", "apikey", "credential")

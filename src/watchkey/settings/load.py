@@ -289,6 +289,7 @@ def policy_of(name: str, section: PolicySection, surroundings: Surroundings) -> 
         bundle=surroundings.path(section.bundle) if section.bundle else None,
         verification=_verification(section, surroundings),
         remote=_remote(section, surroundings) if section.engine == "opa" else None,
+        is_strict=section.strict_errors,
     )
 
 
@@ -316,7 +317,6 @@ def _remote(section: PolicySection, surroundings: Surroundings) -> RemoteOpa:
         certificate_file=path(section.certificate_file),
         key_file=path(section.key_file),
         timeout=section.timeout,
-        is_strict=section.strict_errors,
     )
 
 

@@ -293,8 +293,8 @@ class PolicySection(Section, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     strict_errors: Annotated[
         bool,
         Meta(
-            description="An error of a built-in fails the evaluation, which is a denial. With `false`, OPA takes it as "
-            "undefined, and a rule that says `not` of it as true."
+            description="For both engines: an error of a built-in fails the evaluation, which is a denial. With "
+            "`false` it is undefined, as OPA has it by default, and `not` of it is true."
         ),
     ] = True
 

@@ -44,8 +44,6 @@ class RemoteOpa:
     certificate_file: Path | None
     key_file: Path | None
     timeout: timedelta
-    is_strict: bool
-    """Whether an error of a built-in fails the evaluation."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +73,8 @@ class PolicySettings:
     verification: VerificationSettings | None = None
     remote: RemoteOpa | None = None
     """When given, all that is about files is empty."""
+    is_strict: bool = True
+    """Whether an error of a built-in fails the evaluation."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

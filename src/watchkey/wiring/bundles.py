@@ -59,7 +59,13 @@ def _bytes_of(path: Path, most: int) -> bytes:
 
 
 def bundle_config(
-    path: Path, bundle: PolicyBundle, *, dialect: Literal["v1", "v0", "cyral"], entrypoint: str, parameters: Any
+    path: Path,
+    bundle: PolicyBundle,
+    *,
+    dialect: Literal["v1", "v0", "cyral"],
+    entrypoint: str,
+    parameters: Any,
+    strict_errors: bool = True,
 ) -> rego.Config:
     """What the engine is given of a bundle; `dialect` is that of files of which the manifest says nothing."""
     names = {name: module_name(path, name) for name in bundle.modules}
@@ -73,6 +79,7 @@ def bundle_config(
         bundle=rego.BundleOrigin(
             revision=bundle.manifest.revision, declared=bundle.declared, roots=bundle.manifest.roots
         ),
+        strict_errors=strict_errors,
     )
 
 

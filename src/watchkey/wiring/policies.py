@@ -48,7 +48,7 @@ def _engine(settings: Settings, name: str, *, is_kept_open: bool) -> Engine:
         certificate_file=_text(remote.certificate_file),
         key_file=_text(remote.key_file),
         timeout=remote.timeout,
-        strict_errors=remote.is_strict,
+        strict_errors=policy.is_strict,
         is_kept_open=is_kept_open,
     )
     return opa.build(config, clock=SystemClock())
@@ -86,6 +86,7 @@ def policy_config(policy: PolicySettings | None, *, is_verified: bool = True) ->
             dialect=dialect,
             entrypoint=policy.entrypoint,
             parameters=policy.parameters,
+            strict_errors=policy.is_strict,
         )
     modules: dict[str, str] = {}
     data: dict[str, Any] = {}
@@ -103,6 +104,7 @@ def policy_config(policy: PolicySettings | None, *, is_verified: bool = True) ->
         entrypoint=policy.entrypoint,
         parameters=policy.parameters,
         data=data,
+        strict_errors=policy.is_strict,
     )
 
 

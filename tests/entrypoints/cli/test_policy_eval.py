@@ -43,8 +43,9 @@ def test_the_instant_is_given(policy: Path) -> None:
 
 
 def test_each_kind_of_trouble_has_its_exit_code(policy: Path) -> None:
-    assert run("eval", "data.a.bad", policy, "-i", "-", given='{"x": 0}').exit_code == 1
-    assert run("eval", "data.a.bad", policy, "-i", "-", "--strict-errors", given='{"x": 0}').exit_code == 3
+    for asked in (["eval"], ["explain"]):
+        assert run(*asked, "data.a.bad", policy, "-i", "-", "--lenient-errors", given='{"x": 0}').exit_code == 1
+        assert run(*asked, "data.a.bad", policy, "-i", "-", given='{"x": 0}').exit_code == 3
     assert run("eval", "nonsense(1)", policy).exit_code == 2
     policy.write_text("package a\nallow if {")
     result = run("eval", "data.a.allow", policy)

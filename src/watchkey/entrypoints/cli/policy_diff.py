@@ -134,7 +134,9 @@ def _alike(policy: PolicySettings | None, like: PolicySettings | None) -> Policy
     """Files asked as the configured policy on the other side."""
     if policy is None or like is None or policy.name != _FILES:
         return policy
-    return replace(policy, dialect=like.dialect, entrypoint=like.entrypoint, parameters=like.parameters)
+    return replace(
+        policy, dialect=like.dialect, entrypoint=like.entrypoint, parameters=like.parameters, is_strict=like.is_strict
+    )
 
 
 def _wanted(

@@ -62,6 +62,12 @@ def asking(function: _Asked) -> _Asked:
         click.option(
             "-i", "--input", "input_file", metavar="FILE", help="The input, JSON or YAML; - is standard input."
         ),
+        click.option(
+            "--strict-errors/--lenient-errors",
+            "is_strict",
+            default=None,
+            help="An error of a built-in ends the evaluation, or is undefined; left out: as in a decision.",
+        ),
         click.argument("files", nargs=-1, type=click.Path(exists=True, path_type=Path)),
     ):
         function = option(function)
@@ -76,6 +82,7 @@ class Question:
     query: str
     input_file: str | None
     instant: str | None
+    is_strict: bool
 
 
 @examples(
@@ -86,7 +93,6 @@ class Question:
 @click.command("eval")
 @click.argument("query")
 @asking
-@click.option("--strict-errors", is_flag=True, help="An error of a built-in ends the evaluation.")
 @pass_globals
 @click.pass_context
 def eval_(  # noqa: PLR0913 -- one argument an option
@@ -100,7 +106,7 @@ def eval_(  # noqa: PLR0913 -- one argument an option
     name: str | None,
     instant: str | None,
     dialect: str | None,
-    strict_errors: bool,
+    is_strict: bool | None,
     as_json: bool,
 ) -> None:
     """Evaluate QUERY against FILES, or against a policy of the configuration.
@@ -110,8 +116,10 @@ def eval_(  # noqa: PLR0913 -- one argument an option
     Exit code 0 there is a value, 1 it is undefined, 2 query or policy are wrong, 3 the evaluation ended without answer.
     """
     policy = _one(policies_of(globals_, (*files, *data_files), dialect), name)
-    question = Question(policy=policy, query=query, input_file=input_file, instant=instant)
-    prepared, is_single, result = _evaluated(question, as_json=as_json, is_strict=strict_errors)
+    question = Question(
+        policy=policy, query=query, input_file=input_file, instant=instant, is_strict=_strict(policy, is_strict)
+    )
+    prepared, is_single, result = _evaluated(question, as_json=as_json)
     prints = [f"{where}: {line}" for where, line in result.prints]
     for line in prints:
         click.echo(faint(printable_lines(line)), err=True)
@@ -141,6 +149,7 @@ def explain(  # noqa: PLR0913 -- one argument an option
     name: str | None,
     instant: str | None,
     dialect: str | None,
+    is_strict: bool | None,
     as_json: bool,
 ) -> None:
     """Why RULE, such as data.authz.allow, holds or not.
@@ -149,7 +158,9 @@ def explain(  # noqa: PLR0913 -- one argument an option
     that it saw. Exit codes as `eval`.
     """
     policy = _one(policies_of(globals_, (*files, *data_files), dialect), name)
-    question = Question(policy=policy, query=rule, input_file=input_file, instant=instant)
+    question = Question(
+        policy=policy, query=rule, input_file=input_file, instant=instant, is_strict=_strict(policy, is_strict)
+    )
     _, is_single, result = _evaluated(question, as_json=as_json, is_traced=True)
     if not is_single or result.trace is None:
         raise click.UsageError("only a rule can be explained, such as data.authz.allow; `eval` takes any query")
@@ -163,6 +174,11 @@ def explain(  # noqa: PLR0913 -- one argument an option
     ctx.exit(EXIT_OK if result.defined else EXIT_DENY)
 
 
+def _strict(policy: PolicyFiles, said: bool | None) -> bool:  # noqa: FBT001 -- an option of three states
+    """As the command says; left out, as the service has it."""
+    return said if said is not None else policy.settings is None or policy.settings.is_strict
+
+
 def _why(rule: str, result: Result, trace: Trace) -> Iterator[str]:
     yield f"{rule} is {to_json(result.json())}" if result.defined else f"{rule} is undefined"
     steps = trace.explain(rule)
@@ -171,9 +187,7 @@ def _why(rule: str, result: Result, trace: Trace) -> Iterator[str]:
         yield printable_lines(f"  {step}")
 
 
-def _evaluated(
-    question: Question, *, as_json: bool, is_strict: bool = False, is_traced: bool = False
-) -> tuple[Query, bool, Result]:
+def _evaluated(question: Question, *, as_json: bool, is_traced: bool = False) -> tuple[Query, bool, Result]:
     """Evaluate, or say why not and leave with the exit code for it."""
     at = SystemClock().now() if question.instant is None else read_instant(question.instant)
     try:
@@ -183,7 +197,7 @@ def _evaluated(
             freeze(question.policy.data()),
             now_ns=nanoseconds(at),
             limits=LIMITS,
-            strict_builtin_errors=is_strict,
+            strict_builtin_errors=question.is_strict,
             trace=is_traced,
         )
     except RegoErrors as problem:
