@@ -131,6 +131,20 @@ def test_a_failed_read_changes_nothing_and_is_recorded_once(error: Exception) ->
     assert desk.sync.last_error(SOURCE)
 
 
+def test_what_a_read_could_not_learn_is_told_once_as_long_as_it_stands(caplog: pytest.LogCaptureFixture) -> None:
+    class Noting(ScriptedSource):
+        notes: tuple[str, ...] = ()
+
+    source = Noting(roster(shift()))
+    desk = Desk(source)
+    told = []
+    for source.notes in [(), ("a", "b"), ("b",), (), ("a",)]:
+        caplog.clear()
+        desk.once()
+        told.append([getattr(record, "why", "") for record in caplog.records if record.message == "source.note"])
+    assert told == [[], ["a", "b"], [], [], ["a"]]
+
+
 def test_recovery_is_seen_and_the_next_failure_is_recorded_again() -> None:
     desk = Desk(ScriptedSource(roster(shift()), Unavailable("503"), roster(shift()), Unavailable("503")))
     for _ in range(4):

@@ -52,6 +52,14 @@ def test_a_step_that_notifies_nobody_by_name_keeps_its_level_and_is_noted() -> N
     assert "level 1: notify_user_group" in notes[0]
 
 
+@pytest.mark.parametrize("condition", ["notify_if_time_from_to", "notify_if_num_alerts_in_window"])
+def test_a_condition_notifies_nobody_and_takes_no_level(condition: str) -> None:
+    steps = [step(0, condition), step(1, "wait"), step(2, "notify_persons", persons_to_notify=["U3"])]
+    roster, notes = fetched(escalation_policies=steps)
+    assert {(s.person, s.level) for s in roster.shifts if s.policy} == {("U3", 1)}
+    assert notes == ()
+
+
 def test_a_schedule_in_no_chain_is_seen_by_its_own_name() -> None:
     roster, _ = fetched(escalation_policies=[])
     index = index_roster(roster)

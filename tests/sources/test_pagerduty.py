@@ -714,11 +714,52 @@ def test_the_providers_clock_is_compared_with_ours(skew: int) -> None:
 
 def test_a_webhook_subscription_that_is_switched_off_is_found() -> None:
     async def test(rig: Rig) -> None:
+        source = rig.source(webhook_keys=(Secret("key"),))
+
+        async def notes() -> tuple[str, ...]:
+            await source.fetch(now=rig.clock.now(), window=DAY)
+            return source.notes
+
+        [none_at_all] = await notes()
+        assert "no webhook subscription" in none_at_all
         subscription = rig.world.subscribe("http://127.0.0.1:1/hook", "key", "main")
-        assert [each.temporarily_disabled for each in await rig.source().webhook_health()] == [False]
-        rig.world.subscriptions[subscription].disabled_until = NOW + HOUR
-        [health] = await rig.source().webhook_health()
-        assert (health.id, health.active, health.temporarily_disabled) == (subscription, True, True)
+        assert await notes() == (none_at_all,)
+        rig.clock.advance(timedelta(minutes=5))
+        assert await notes() == ()
+        rig.world.subscriptions[subscription].disabled_until = rig.clock.now() + HOUR
+        rig.clock.advance(timedelta(minutes=5))
+        [switched_off] = await notes()
+        assert f"webhook subscription {subscription} (main) is switched off" in switched_off
+        asked = rig.asked("/webhook_subscriptions")
+        assert await notes() == (switched_off,)
+        assert rig.asked("/webhook_subscriptions") == asked == 3
+
+    play(test)
+
+
+@pytest.mark.parametrize("fault", [{"status": 403}, {"status": 503}, {"body": Body.HTML}, {"hang": True}])
+def test_webhook_subscriptions_that_cannot_be_read_are_a_note_and_spoil_nothing(
+    fault: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pagerduty, "_WEBHOOKS_SECONDS", 0.3)
+
+    async def test(rig: Rig) -> None:
+        rig.sim.faults.only = "/webhook_subscriptions"
+        for name, value in fault.items():
+            setattr(rig.sim.faults, name, value)
+        source = rig.source(webhook_keys=(Secret("key"),))
+        roster = await source.fetch(now=rig.clock.now(), window=DAY)
+        assert {shift.person for shift in roster.shifts} >= {"PALICE", "PBOB"}
+        [note] = source.notes
+        assert note.startswith("nobody can tell whether webhook subscriptions deliver: ")
+
+    play(test)
+
+
+def test_webhook_subscriptions_are_not_read_where_no_webhook_is_expected() -> None:
+    async def test(rig: Rig) -> None:
+        await rig.fetch()
+        assert rig.asked("/webhook_subscriptions") == 0
 
     play(test)
 

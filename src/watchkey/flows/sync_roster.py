@@ -133,6 +133,8 @@ class _Progress:
     """Held while a roster is made from the one before, so that none is made from one that is replaced meanwhile."""
     last_error: str | None = None
     failures: int = 0
+    notes: frozenset[str] = frozenset()
+    """What the last complete read could not learn; each is told once as long as it stands."""
 
 
 class SyncRoster:
@@ -183,6 +185,7 @@ class SyncRoster:
         progress = self._progress[name]
         try:
             roster = await progress.source.fetch(now=self._clock.now(), window=self._window)
+            _tell_notes(progress)
             outcome = await self._take_over(progress, roster)
         except PortError as error:
             retry_after = error.retry_after if isinstance(error, Unavailable) else None
@@ -374,6 +377,14 @@ class SyncRoster:
         finally:
             for task in waiting:
                 task.cancel()
+
+
+def _tell_notes(progress: _Progress) -> None:
+    """Put into the log what a complete read could not learn, where the source keeps such notes."""
+    notes = frozenset[str](getattr(progress.source, "notes", ()))
+    for note in sorted(notes - progress.notes):
+        log.warning("source.note", extra={"source": progress.source.name, "why": note})
+    progress.notes = notes
 
 
 async def _beside(roster: Roster, work: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:

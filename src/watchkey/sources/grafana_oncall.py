@@ -201,7 +201,7 @@ def _rungs(gathered: Gathered, chain: _Chain, steps: Iterable[_Step]) -> Iterato
         kind = step.type or ""
         if kind == "wait" and has_notified:
             level, has_notified = level + 1, False
-        if not kind.startswith("notify") or kind == "notify_if_time_from_to":
+        if not kind.startswith("notify") or kind.startswith("notify_if_"):  # the latter are conditions
             continue
         has_notified = True
         named = [*(step.persons_to_notify or ()), *(step.persons_to_notify_next_each_time or ())]

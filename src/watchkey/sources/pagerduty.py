@@ -4,6 +4,7 @@ One paged read of each list serves every resource, whatever their number. What t
 nobody gains by it; `docs/sources/pagerduty.md` lists each such choice.
 """
 
+import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,7 +15,7 @@ import msgspec
 from msgspec import Meta
 
 from watchkey.http_client import Answer, HttpClient, Limits, OffsetPage, OffsetPaging, Operation, Params
-from watchkey.model.errors import Malformed, Refused
+from watchkey.model.errors import Malformed, PortError, Refused
 from watchkey.model.ids import IncidentId, PersonId, SourceName
 from watchkey.model.oncall import (
     EndKind,
@@ -44,6 +45,10 @@ _AUDIT_PAGES: Final = 5
 _OVERRIDE_READS: Final = 50
 """Schedules per read whose overrides are looked at one by one."""
 _CREATORS_KEPT: Final = 10_000
+_WEBHOOKS_EVERY: Final = 300.0
+"""Seconds between two looks at the webhook subscriptions."""
+_WEBHOOKS_SECONDS: Final = 5.0
+"""What a look may take: a read that may end somebody's access must not wait for it."""
 _MANAGERS: Final = frozenset({"owner", "admin", "user"})
 """Account roles that may plan for others; PagerDuty calls the manager role `user`."""
 _WEAKEST_LAST: Final = (
@@ -115,27 +120,20 @@ def build(config: Config, *, name: SourceName, clock: Clock) -> Source:
     return PagerDuty(config, name=name, clock=clock)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SubscriptionHealth:
-    """Whether one webhook subscription delivers; a disabled one loses events without a word."""
-
-    id: str
-    description: str
-    active: bool
-    temporarily_disabled: bool
-
-
 class PagerDuty:
     """Reads one PagerDuty account. Implements `ports.Source`."""
 
     def __init__(self, config: Config, *, name: SourceName, clock: Clock) -> None:
         self._config = config
         self._name = name
+        self._clock = clock
         self._is_token_checked = config.allow_writable_token
         self._creators: dict[str, PersonId] = {}
         self._reached: dict[IncidentId, int] = {}
         """How far open incidents had escalated by the read before: whoever was assigned may be off call by now."""
         self._notes: tuple[str, ...] = ()
+        self._webhook_notes: tuple[str, ...] = ()
+        self._webhooks_looked_at: float | None = None
         self._requests = 0
         self._client = HttpClient(
             config.base_url or _HOSTS[config.region],
@@ -182,7 +180,7 @@ class PagerDuty:
         span = _Span(since=_seconds(now), until=_seconds(now + window))
         read = await _Reader(self._config, operation, span, self._creators, self._reached).read()
         self._reached = {one.id: one.escalation_level for one in read.incidents if one.escalation_level is not None}
-        self._notes = tuple(read.notes)
+        self._notes = (*read.notes, *await self._webhook_troubles())
         self._requests = operation.requests
         while len(self._creators) > _CREATORS_KEPT:
             del self._creators[next(iter(self._creators))]
@@ -200,19 +198,23 @@ class PagerDuty:
             clock_skew=skew,
         )
 
-    async def webhook_health(self) -> tuple[SubscriptionHealth, ...]:
-        """Read the state of the account's webhook subscriptions; raises as `fetch`. The key needs the right to."""
-        paging = _paging(_SubscriptionPage, lambda page: page.webhook_subscriptions, _by_id, self._config.page_size)
-        rows = await self._client.operation().offset_rows("/webhook_subscriptions", (), paging)
-        return tuple(
-            SubscriptionHealth(
-                id=row.id,
-                description=row.description or "",
-                active=row.active,
-                temporarily_disabled=row.delivery_method.temporarily_disabled or False,
-            )
-            for row in rows
-        )
+    async def _webhook_troubles(self) -> tuple[str, ...]:
+        """What is wrong with the account's webhook subscriptions, looked at now and then when hints are expected.
+
+        A webhook is a hint only, so nothing that goes wrong here spoils a read or keeps it waiting for long.
+        """
+        tick, looked_at = self._clock.monotonic(), self._webhooks_looked_at
+        if self._config.webhook_keys and (looked_at is None or tick - looked_at >= _WEBHOOKS_EVERY):
+            self._webhooks_looked_at = tick
+            paging = _paging(_SubscriptionPage, lambda page: page.webhook_subscriptions, _by_id, self._config.page_size)
+            try:
+                async with asyncio.timeout(_WEBHOOKS_SECONDS):
+                    rows = await self._client.operation().offset_rows("/webhook_subscriptions", (), paging)
+                self._webhook_notes = tuple(_subscription_notes(rows))
+            except (PortError, TimeoutError) as error:
+                why = str(error) or "no answer in time"
+                self._webhook_notes = (f"nobody can tell whether webhook subscriptions deliver: {why}",)
+        return self._webhook_notes
 
     async def close(self) -> None:
         """Give back the connections."""
@@ -237,6 +239,21 @@ class PagerDuty:
         if answer.status != 403:
             raise Refused(f"{self._name}: the API key can change schedules: make a read-only one, or {advice}")
         self._is_token_checked = True
+
+
+def _subscription_notes(rows: Sequence["_SubscriptionRow"]) -> Iterator[str]:
+    """One sentence for each subscription that delivers nothing; it loses events without a word."""
+    if not rows:
+        yield "webhook_keys are configured and the account has no webhook subscription: nothing is heard before a poll"
+    for row in rows:
+        name = f"webhook subscription {row.id} ({row.description or 'no description'})"
+        if not row.active:
+            yield f"{name} is not active: what it would tell is seen at the next poll"
+        elif row.delivery_method.temporarily_disabled:
+            yield (
+                f"{name} is switched off by PagerDuty after failed deliveries and loses what happens meanwhile;"
+                " polling goes on. Switch it on again once the endpoint answers"
+            )
 
 
 # What PagerDuty sends, as far as it is used. Keys without a default must be there; null is allowed only where it says

@@ -5,6 +5,7 @@ import importlib.util
 import json
 import sys
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import ModuleType
 
@@ -23,6 +24,8 @@ from watchkey.entrypoints.cli.source import section, write_adapter
 from watchkey.model.errors import Refused
 from watchkey.model.ids import SourceName
 from watchkey.rules.roster import index_roster
+from watchkey.simulator import READ_TOKEN, Simulator, in_thread
+from watchkey.simulator.sample import fill
 from watchkey.sources import icalendar
 from watchkey.wiring import source_configs
 
@@ -79,6 +82,21 @@ def test_a_holder_who_is_linked_to_nobody_is_a_finding(directory: Path) -> None:
     result = run(directory, "test", "local")
     assert result.exit_code == 1
     assert "on call now and linked to nobody" in result.output
+
+
+@pytest.mark.parametrize(("ahead", "is_too_far"), [(0, False), (30, False), (3600, True), (-3600, True)])
+def test_a_clock_that_is_far_off_is_a_finding(ahead: int, directory: Path, *, is_too_far: bool) -> None:
+    now = datetime.now(UTC)  # noqa: TID251 -- the command itself has the real time
+    simulator = Simulator(start=now + timedelta(seconds=ahead))
+    fill(simulator.world)
+    with in_thread(simulator):
+        section = f"    kind: pagerduty\n    token: {{file: token}}\n    base_url: {simulator.base_url}"
+        change(directory, "    kind: roster_file\n    path: roster.yaml", section)
+        (directory / "token").write_text(READ_TOKEN)
+        (directory / "token").chmod(0o600)
+        result = run(directory, "test", "local")
+    assert result.exit_code == 1, "others are missing in any case"
+    assert ("s from ours, at most 60 s are believed: no resource opens" in result.output) is is_too_far
 
 
 def test_a_source_that_is_not_configured_is_a_misuse_that_names_the_others(directory: Path) -> None:

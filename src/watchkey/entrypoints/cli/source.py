@@ -29,7 +29,7 @@ from watchkey.entrypoints.cli.times import say_instant
 from watchkey.model.errors import Refused
 from watchkey.model.ids import PersonId, SourceName
 from watchkey.model.oncall import Scope, ScopeKind, Shift
-from watchkey.rules.roster import RosterIndex, index_roster
+from watchkey.rules.roster import GuardLimits, RosterIndex, index_roster
 from watchkey.settings import Settings, load_settings
 
 _NEXT_MAX: Final = 1
@@ -156,6 +156,9 @@ def _linked(settings: Settings, source_name: SourceName) -> Mapping[str, str]:
 def _missing(settings: Settings, seen: Seen) -> Iterator[str]:
     """What a person should look at: pagers that are not there, holders who are nobody here, links that lead nowhere."""
     index, source_name = seen.index, seen.index.source
+    skew, skew_max = index.roster.clock_skew.total_seconds(), GuardLimits().skew_max.total_seconds()
+    if abs(skew) > skew_max:
+        yield f"the source's clock is {skew:+.0f} s from ours, at most {skew_max:.0f} s are believed: no resource opens"
     linked = _linked(settings, source_name)
     for resource in settings.resources.values():
         for i, scope in enumerate((*resource.scopes, *resource.second_scopes)):
