@@ -139,8 +139,8 @@ def test_an_object_that_is_configured_and_not_there_is_refused_by_name(kind: str
 def test_half_a_read_is_no_read(kind: str) -> None:
     """The vendor goes away after each number of answers in turn."""
     case = CASES[kind]
-    _, targets = whole(case)
-    for good in range(len(targets)):
+    fewest = min(len(whole(case)[1]) for _ in range(2))  # a busy machine may cause a second try, which is one more
+    for good in range(fewest):
         count = 0
 
         def reply(target: str, good: int = good) -> bytes:

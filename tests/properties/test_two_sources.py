@@ -172,12 +172,14 @@ class Doubts(RuleBasedStateMachine):
                 self.told[SOURCE].turns = turns
                 self.read(SOURCE)
 
-    @rule(has_her=st.booleans())
-    def only_the_feed_answers_for_a_while(self, *, has_her: bool) -> None:
+    @rule(where=st.sampled_from([SOURCE, FEED]), has_her=st.booleans())
+    def only_one_answers_for_a_while(self, where: SourceName, *, has_her: bool) -> None:
+        if has_her and where == SOURCE:
+            self.plan(SOURCE, 0, 6, Provenance.ROTA)
         self.clock.advance(2 * STEP)
         if not has_her:
-            self.told[FEED].turns = []
-        self.read(FEED)
+            self.told[where].turns = []
+        self.read(where)
 
     @rule(where=st.sampled_from([SOURCE, FEED]))
     def read(self, where: SourceName) -> None:
