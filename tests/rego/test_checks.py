@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.rego.evaluating import errors
-from watchkey.rego import Dialect
+from watchkey.rego import Dialect, RegoErrors, compile_modules
 
 
 @pytest.mark.parametrize(
@@ -47,3 +47,22 @@ def test_the_result_may_be_a_further_argument_of_a_statement() -> None:
 def test_several_problems_at_once() -> None:
     found = errors("p := foo(1)\n\nq if { x == 1 }\n\nr := count()\n")
     assert [each.split(" ")[0] for each in found] == ["1:6", "3:8", "5:6"]
+
+
+def test_a_name_that_is_unused_or_shadows_a_root_hides_no_other_error() -> None:
+    text = "import data.u\np if { input := 3; b == 2 }\nq if { foo(1) }"
+    said = " ".join(errors(text, strict=True))
+    for part in ("import data.u unused", "must not shadow input", "var b is unsafe", "undefined function foo"):
+        assert part in said
+
+
+@pytest.mark.parametrize(
+    ("call", "why"),
+    [('http.send({"url": "x"})', "it reaches outside"), ('rand.intn("a", 1)', "it needs a seed"), ("foo(1)", "")],
+)
+def test_why_a_function_is_not_there(call: str, why: str) -> None:
+    with pytest.raises(RegoErrors) as caught:
+        compile_modules({"p.rego": f"package p\nq := {call}"})
+    (error,) = caught.value.errors
+    assert error.hint.startswith(why)
+    assert bool(error.hint) is bool(why)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from watchkey.rego.ast import Call, Const, Expr, Module, Ref, Term, TermExpr, Var
-from watchkey.rego.builtins import Builtin
+from watchkey.rego.builtins import Builtin, registered
 from watchkey.rego.errors import RegoError
 from watchkey.rego.program import Program, RuleNode, walk_terms
 from watchkey.rego.resolve import COMPILE_ERROR, TYPE_ERROR
@@ -66,7 +66,12 @@ class FunctionChecks:
     def _hint(self, name: str) -> str:
         if self.program.find_document(name) is not None:
             return "this is a rule, not a function"
-        return ""
+        known = registered().get(name)
+        if known is None:
+            return ""
+        if known.function is None:
+            return "it reaches outside, and is not supplied here; what a decision needs stands in input and data"
+        return "it needs a seed, which a decision does not have"
 
     def arity(self, name: str) -> int | None:
         """Arguments of a function, or None."""
@@ -112,9 +117,10 @@ def statements_of(exprs: Iterable[Expr]) -> Iterator[Call]:
             yield expr.node.term
 
 
-def import_problems(module: Module, used: set[str], *, strict: bool) -> list[RegoError]:
-    """Duplicate imports, and with `strict` those that are not used."""
+def import_problems(module: Module, used: set[str], *, strict: bool) -> tuple[list[RegoError], list[RegoError]]:
+    """Duplicate imports; and with `strict` those that are not used, which keep nobody from looking further."""
     problems: list[RegoError] = []
+    unused: list[RegoError] = []
     seen: dict[str, int] = {}
     for each in module.imports:
         if each.name in seen and (strict or module.dialect == "v1"):
@@ -123,9 +129,9 @@ def import_problems(module: Module, used: set[str], *, strict: bool) -> list[Reg
             problems.append(module.source.error(COMPILE_ERROR, message, each.at))
         elif strict and each.name not in used and each.name not in ("input", "data"):
             message = f"import {'.'.join(each.path)} unused"
-            problems.append(module.source.error(COMPILE_ERROR, message, each.at))
+            unused.append(module.source.error(COMPILE_ERROR, message, each.at))
         seen[each.name] = each.at
-    return problems
+    return problems, unused
 
 
 def root_problems(module: Module, *, strict: bool) -> list[RegoError]:

@@ -95,7 +95,7 @@ class _Compiler:
         self.builtins = builtins
         self.strict = strict
         self.errors: list[RegoError] = []
-        self.unused: list[RegoError] = []
+        self.deferred: list[RegoError] = []
         self.program = Program()
         self.rules: list[ResolvedRule] = []
 
@@ -125,9 +125,9 @@ class _Compiler:
         return Policy(self.program, self.rules, self.builtins, depths, modules, strict=self.strict)
 
     def _stop(self, *, last: bool = False) -> None:
-        """End with all errors so far, if there are any; what is only unused waits for the last stage."""
-        if self.errors or (last and self.unused):
-            unique = {(error.code, error.message, error.location): error for error in (*self.errors, *self.unused)}
+        """End with all errors so far, if there are any; those that hinder no stage wait for the last."""
+        if self.errors or (last and self.deferred):
+            unique = {(error.code, error.message, error.location): error for error in (*self.errors, *self.deferred)}
             ordered = sorted(unique.values(), key=lambda each: (each.file, each.line, each.column))
             raise RegoErrors(ordered)
 
@@ -158,8 +158,10 @@ class _Compiler:
                 self.rules.append(resolved)
                 self.program.add(resolved)
             self.errors.extend(resolver.errors)
-            self.unused.extend(resolver.unused)
-            self.errors.extend(import_problems(module, resolver.used_globals, strict=self.strict))
+            self.deferred.extend(resolver.deferred)
+            duplicates, unused = import_problems(module, resolver.used_globals, strict=self.strict)
+            self.errors.extend(duplicates)
+            self.deferred.extend(unused)
             self.errors.extend(root_problems(module, strict=self.strict))
 
     def _no_call(self, rule: Rule, module: Module) -> None:

@@ -124,8 +124,8 @@ class Policy:
         source, body = parse_query(text, str(dialect), keywords)
         resolver = Resolver(source, {}, frozenset(self._builtins), strict=False)
         resolved, declared = resolver.query(body)
-        if resolver.errors or resolver.unused:
-            raise RegoErrors([*resolver.errors, *resolver.unused])
+        if resolver.errors or resolver.deferred:
+            raise RegoErrors([*resolver.errors, *resolver.deferred])
         names = {name: unique for name, unique in sorted(declared.items()) if not name.startswith("_")}
         for var in sorted(_named_vars(resolved)):
             names.setdefault(var, var)

@@ -110,7 +110,8 @@ class Resolver:
         self.strict = strict
         self.dialect = dialect
         self.errors: list[RegoError] = []
-        self.unused: list[RegoError] = []
+        self.deferred: list[RegoError] = []
+        """Names that are unused or shadow a root: they keep nobody from looking further."""
         self.used_globals: set[str] = set()
         self._scopes: list[Scope] = []
         self._count = 0
@@ -163,7 +164,7 @@ class Resolver:
         for name in scope.names:
             if name not in scope.used and not name.startswith("_#"):
                 hint = "use _ (wildcard variable) instead"
-                self._unused(f"unused argument {name}. (hint: {hint})", scope.places[name])
+                self._defer(f"unused argument {name}. (hint: {hint})", scope.places[name])
 
     # --- queries -----------------------------------------------------------------------------------------------------
 
@@ -192,10 +193,10 @@ class Resolver:
             if name in scope.used or name.startswith("_"):
                 continue
             if kind == "declared" or (kind == "assigned" and self.strict):
-                self._unused(f"{kind} var {name} unused", scope.places[name])
+                self._defer(f"{kind} var {name} unused", scope.places[name])
 
-    def _unused(self, message: str, at: int) -> None:
-        self.unused.append(self.source.error(COMPILE_ERROR, message, at))
+    def _defer(self, message: str, at: int) -> None:
+        self.deferred.append(self.source.error(COMPILE_ERROR, message, at))
 
     def _declare(self, name: str, kind: str, at: int) -> str:
         scope = self._scopes[-1]
@@ -208,7 +209,7 @@ class Resolver:
         elif len(self._scopes) == 2 and self._scopes[0].kinds.get(name) == "arg":
             self._error(f"arg {name} redeclared", at)
         elif (self.strict or self.dialect == "v1") and name in ROOTS:
-            self._error(f"variables must not shadow {name} (use a different variable name)", at)
+            self._defer(f"variables must not shadow {name} (use a different variable name)", at)
         unique = self._unique(name)
         scope.names[name] = unique
         scope.kinds[name] = kind
@@ -331,7 +332,7 @@ class Resolver:
         self._scopes.pop()
         for name, kind in outer.kinds.items():
             if kind == "declared" and name not in outer.used:
-                self._unused(f"declared var {name} unused", outer.places[name])
+                self._defer(f"declared var {name} unused", outer.places[name])
         return Every(key, value, domain, body)
 
     def _every_variable(self, var: Var) -> Var:

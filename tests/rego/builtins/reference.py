@@ -251,8 +251,8 @@ Each built-in of OPA {OPA_VERSION}, and whether the embedded engine has it.
 - **language**: part of the language; not called by name.
 - **refused**: not there; a policy that uses it does not compile.
 
-A built-in that fails makes its expression undefined, or ends the evaluation where errors are strict;
-it is never an allow.
+A built-in that fails ends the evaluation of a decision, which is a denial. Where a policy says `strict_errors: false`,
+and in Rego tests, its expression is undefined instead, as with OPA, and `not` of it is true.
 """
 
 

@@ -73,7 +73,7 @@ def diff(  # noqa: PLR0913 -- one argument an option
     resources that it decides on are looked at. Resources and links are those of the configuration as it is now.
 
     Exit code 0 no difference, 1 somebody gains, loses, or is allowed for another time, 3 not all decisions could be
-    made again.
+    made again, or there was none; with --skip-lost that is 0.
     """
     settings = load_settings(globals_.config, are_secrets_read=False)
     pair = (_policy(settings, old), _policy(settings, new))
@@ -155,8 +155,8 @@ def _wanted(
 def _exit_code(comparison: Comparison, unreadable: int, *, skip_lost: bool) -> int:
     if any(one.kind not in _MINOR for one in comparison.differences):
         return EXIT_DENY
-    is_lost = bool(comparison.lost) and not skip_lost
-    return EXIT_UNKNOWN if is_lost or unreadable else EXIT_OK
+    is_short = (bool(comparison.lost) or not comparison.compared) and not skip_lost
+    return EXIT_UNKNOWN if is_short or unreadable else EXIT_OK
 
 
 _HEADINGS: Final = {
@@ -194,6 +194,9 @@ def _words(comparison: Comparison, unreadable: int) -> Iterator[str]:
         yield faint(f"{number} not made again: {printable(why)}")
     if unreadable:
         yield faint(f"{unreadable} entries of the log could not be read; `watchkey audit verify` looks closer")
+    if not comparison.compared:
+        yield "nothing was compared: the log has no such decision that could be made again"
+        return
     is_same = not comparison.differences
     yield f"{good('same') if is_same else bad('differs')}: {comparison.compared} answers compared"
 
