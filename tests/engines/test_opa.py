@@ -70,6 +70,8 @@ FAULT = json.dumps({"code": "internal_error", "message": "broke", "errors": [CON
         (answer(body=b'{"decision_id":"1","provenance":{}}'), Outcome.UNDEFINED, ""),
         (answer(body=b'{"warning":{"code":"api_usage_warning"},"result":{"allow":true}}'), Outcome.FAILED, "api_usage"),
         (answer(body=b'{"warning":null,"result":{"allow":true}}'), Outcome.FAILED, "warning"),
+        (answer(body=b'{"errors":[],"result":{"allow":true}}'), Outcome.FAILED, "error beside"),
+        (answer(body=b'{"code":"internal_error","result":{"allow":true}}'), Outcome.FAILED, "error beside"),
         (answer(500, FAULT), Outcome.FAILED, "eval_conflict_error at a.rego:7: two"),
         (answer(400, b'{"code":"invalid_parameter","message":"no"}'), Outcome.FAILED, "invalid_parameter"),
         (answer(401, b'{"code":"unauthorized"}'), Outcome.FAILED, "does not accept the token"),

@@ -119,6 +119,9 @@ def test_two_sources_that_do_not_agree() -> None:
 def test_the_policy_says_no() -> None:
     denied = Verdict(outcome=Outcome.NO, reasons=("change freeze", "release week"))
     assert "the policy of orders-db says no: change freeze and release week." in sentence(question(shift()), denied)
+    endless = Verdict(outcome=Outcome.NO, reasons=("x" * 200_000,) * 1000)
+    assert f"says no: {'x' * 99}…, " in sentence(question(shift()), endless)
+    assert sentence(question(shift()), endless).endswith("… and 995 more.")
     failed = Verdict(outcome=Outcome.FAILED, detail="two rules disagree")
     assert sentence(question(shift()), failed) == (
         "The policy of orders-db failed, which counts as no: two rules disagree"

@@ -249,6 +249,8 @@ def _verdict_of(body: Mapping[str, Any]) -> PolicyAnswer:
         return PolicyAnswer(
             Outcome.FAILED, detail=f"OPA answered with a warning: {str(code or 'without a code')[:100]}"
         )
+    if "errors" in body or "code" in body:
+        return PolicyAnswer(Outcome.FAILED, detail="OPA answered with an error beside its 200")
     result = body.get("result", _MISSING)
     if result is _MISSING:
         return PolicyAnswer(Outcome.UNDEFINED)

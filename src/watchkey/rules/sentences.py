@@ -1,6 +1,6 @@
 """What a decision says to a person at 3 a.m.: what is missing, who is on call instead, when their next shift starts."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta, tzinfo
 from typing import Final
 
@@ -17,6 +17,10 @@ from watchkey.model.access import (
 from watchkey.model.ids import PersonId
 from watchkey.model.oncall import EndKind, Provenance, Scope, ScopeKind, Shift
 from watchkey.rules.evidence import Findings, Question, View
+
+_REASONS_MAX: Final = 5
+_REASON_MAX: Final = 100
+"""How many reasons of a policy a sentence gives, and how many characters of each."""
 
 _GRADE_WORDS: Final = {
     Provenance.ROTA: "the rota",
@@ -157,7 +161,7 @@ def _missing(  # noqa: PLR0911 -- a table of sentences
         case Reason.SOURCES_DISAGREE | Reason.SECOND_SOURCE_SILENT:
             return _second_source(question, reason)
         case Reason.POLICY_DENIED:
-            because = f": {_list(verdict.reasons)}" if verdict.reasons else ""
+            because = f": {_list(_some(verdict.reasons))}" if verdict.reasons else ""
             return f"The facts would do, but the policy of {resource.id} says no{because}."
         case Reason.NOT_RESPONDING:
             roles = _list(sorted(resource.incident_roles), "or")
@@ -331,6 +335,14 @@ def _length(span: timedelta) -> str:
         hours, minutes = seconds // 3600, seconds % 3600 // 60
         return f"{hours} h {minutes} min" if minutes else f"{hours} h"
     return f"{seconds // 86400} d {seconds % 86400 // 3600} h"
+
+
+def _some(reasons: Sequence[str]) -> Iterator[str]:
+    """The first reasons of a policy, each cut: the sentence is kept in the audit log for good."""
+    for reason in reasons[:_REASONS_MAX]:
+        yield reason if len(reason) <= _REASON_MAX else f"{reason[: _REASON_MAX - 1]}…"
+    if len(reasons) > _REASONS_MAX:
+        yield f"{len(reasons) - _REASONS_MAX} more"
 
 
 def _list(words: Iterable[str], joint: str = "and") -> str:

@@ -29,6 +29,13 @@ def test_a_value(policy: Path) -> None:
     assert (undefined.exit_code, undefined.output) == (1, "undefined\n")
 
 
+def test_a_query_needs_no_set_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run("eval", "x := 1 + 1").output == "x = 2\n"
+    assert run("eval", "data.watchkey.decision.allow", "-i", GOLDEN).output == "true\n"
+    assert run("eval", "1", config=tmp_path / "none.yaml").exit_code != 0
+
+
 def test_solutions() -> None:
     result = run("eval", "x := [1, 2][_]; y := x + 1", POLICIES)
     assert (result.exit_code, result.output) == (0, "x = 1, y = 2\nx = 2, y = 3\n")

@@ -1,7 +1,7 @@
 """`watchkey policy eval` and `explain`: ask policy files something, and learn which rule held or what stopped it."""
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -23,7 +23,7 @@ from watchkey.entrypoints.cli.output import (
     to_json,
 )
 from watchkey.entrypoints.cli.policy_check import error_json, printable_lines
-from watchkey.entrypoints.cli.policy_files import PolicyFiles, dialect_option, json_or_yaml, policies_of, read
+from watchkey.entrypoints.cli.policy_files import PolicyFiles, dialect_option, json_or_yaml, policies_of, read, shipped
 from watchkey.flows.check_policy import host_functions, rego_dialect, rego_dialects
 from watchkey.rego import (
     UNDEFINED,
@@ -40,6 +40,7 @@ from watchkey.rego import (
 )
 from watchkey.rego import to_json as plain
 from watchkey.rules.policy_input import nanoseconds
+from watchkey.settings.load import DEFAULT_NAME
 from watchkey.wiring import SystemClock
 
 LIMITS: Final = Limits(steps=20_000_000)
@@ -115,7 +116,7 @@ def eval_(  # noqa: PLR0913 -- one argument an option
 
     Exit code 0 there is a value, 1 it is undefined, 2 query or policy are wrong, 3 the evaluation ended without answer.
     """
-    policy = _one(policies_of(globals_, (*files, *data_files), dialect), name)
+    policy = _one(_policies(globals_, (*files, *data_files), dialect), name)
     question = Question(
         policy=policy, query=query, input_file=input_file, instant=instant, is_strict=_strict(policy, is_strict)
     )
@@ -157,7 +158,7 @@ def explain(  # noqa: PLR0913 -- one argument an option
     Tells the rules that held and, for those that did not, the expression that stopped the nearest one, with the values
     that it saw. Exit codes as `eval`.
     """
-    policy = _one(policies_of(globals_, (*files, *data_files), dialect), name)
+    policy = _one(_policies(globals_, (*files, *data_files), dialect), name)
     question = Question(
         policy=policy, query=rule, input_file=input_file, instant=instant, is_strict=_strict(policy, is_strict)
     )
@@ -209,6 +210,13 @@ def _evaluated(question: Question, *, as_json: bool, is_traced: bool = False) ->
         click.echo(f"watchkey: {printable_lines(str(error))}", err=True)
         raise click.exceptions.Exit(EXIT_UNKNOWN) from None
     return prepared, is_single, result
+
+
+def _policies(globals_: Globals, files: Sequence[Path], dialect: str | None) -> list[PolicyFiles]:
+    """Of the files or the configuration; where there is neither, the one that ships: a query needs no set-up."""
+    if not files and dialect is None and globals_.config is None and not Path(DEFAULT_NAME).exists():
+        return [shipped()]
+    return policies_of(globals_, files, dialect)
 
 
 def _one(policies: list[PolicyFiles], name: str | None) -> PolicyFiles:

@@ -23,4 +23,7 @@ def unpacked_body(request: Request, bytes_max: int) -> bytes:
         raise Fault(400, "invalid_parameter", "the body is not gzip") from None
     if len(body) > bytes_max or not unpacker.eof:
         raise Fault(400, "invalid_parameter", f"the unpacked body is cut short or longer than {bytes_max} bytes")
+    if unpacker.unused_data:
+        # What is passed over would be answered for as if it had been taken.
+        raise Fault(400, "invalid_parameter", "something stands behind the gzip body")
     return body
