@@ -89,7 +89,9 @@ def test_a_query_for_what_is_not_there_is_undefined() -> None:
         result.json()
 
 
-@pytest.mark.parametrize("text", ["x := 1", "data.t[x]", "x = 1; y = 2", "foo(1)", "x", "data.t.p(", "some x in [1]"])
+@pytest.mark.parametrize(
+    "text", ["x := 1", "data.t[x]", "x = 1; y = 2", "foo(1)", "x", "data.t.p(", "some x in [1]", "not 1 == 2"]
+)
 def test_queries_that_are_refused(text: Any) -> None:
     with pytest.raises(RegoErrors):
         POLICY.query(text)

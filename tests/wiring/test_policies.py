@@ -16,9 +16,10 @@ def test_data_files_reach_the_policy(tmp_path: Path) -> None:
     settings = configured(tmp_path, "policy: own", "\npolicies:\n  own: {files: [own.rego, freeze.json]}\n")
     config = wiring.policy_config(settings.policies["own"])
     assert config.data == {"frozen": True}
-    (tmp_path / "freeze.json").write_text("[1]")
-    with pytest.raises(Malformed, match=r"freeze\.json"):
-        wiring.policy_config(settings.policies["own"])
+    for wrong in ("[1]", "{", '{"a":' * 100_000 + "1" + "}" * 100_000):
+        (tmp_path / "freeze.json").write_text(wrong)
+        with pytest.raises(Malformed, match=r"freeze\.json"):
+            wiring.policy_config(settings.policies["own"])
 
 
 def test_a_policy_that_is_elsewhere_has_no_files_here_and_is_known_by_where_it_is(tmp_path: Path) -> None:

@@ -130,7 +130,8 @@ class Policy:
         for var in sorted(_named_vars(resolved)):
             names.setdefault(var, var)
         ordered = self._checked(source, resolved, names)
-        if not bindings and (len(ordered) != 1 or not isinstance(ordered[0].node, TermExpr) or names):
+        is_term = len(ordered) == 1 and isinstance(ordered[0].node, TermExpr) and not ordered[0].negated
+        if not bindings and (not is_term or names):
             raise RegoErrors([source.error("rego_compile_error", "a query for one value must be one reference", 0)])
         code = self._code(self._mocked | mocked_functions([ordered], lambda each: each), traced=traced)
         context = code.context.fork()

@@ -136,6 +136,8 @@ def _json_object(path: Path, text: str) -> dict[str, Any]:
         return msgspec.json.decode(text, type=dict[str, Any])
     except (msgspec.DecodeError, msgspec.ValidationError) as error:
         raise Malformed(f"{path}: {error}") from error
+    except RecursionError:
+        raise Malformed(f"{path}: it is nested too deeply") from None
 
 
 def _yaml_object(path: Path, text: str) -> dict[str, Any]:

@@ -36,6 +36,19 @@ def test_a_query_needs_no_set_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert run("eval", "1", config=tmp_path / "none.yaml").exit_code != 0
 
 
+@pytest.mark.parametrize(("query", "code"), [("not 1 == 2", 0), ("not 1 == 1", 1), ("not input.x", 0)])
+def test_a_query_that_negates(query: str, code: int, policy: Path) -> None:
+    result = run("eval", query, policy)
+    assert (result.exit_code, result.output) == (code, "undefined\n" if code else "true\n")
+
+
+@pytest.mark.parametrize("deep", ["[" * 100_000, '{"a":' * 100_000 + "1" + "}" * 100_000, "- " * 5_000 + "x"])
+def test_an_input_without_a_floor_is_told_in_words(deep: str, policy: Path) -> None:
+    result = run("eval", "input", policy, "-i", "-", given=deep)
+    assert result.exit_code != 0
+    assert "nested" in str(result.exception) + result.output
+
+
 def test_solutions() -> None:
     result = run("eval", "x := [1, 2][_]; y := x + 1", POLICIES)
     assert (result.exit_code, result.output) == (0, "x = 1, y = 2\nx = 2, y = 3\n")

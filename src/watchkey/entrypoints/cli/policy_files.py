@@ -244,6 +244,8 @@ def json_or_yaml(text: str, name: str) -> Any:
         return msgspec.json.decode(text)
     except msgspec.DecodeError:
         return load(text, name).data
+    except RecursionError:
+        raise click.UsageError(f"{name}: it is nested too deeply") from None
 
 
 def shown(path: Path) -> str:
