@@ -117,3 +117,11 @@ def test_without_files_the_policies_of_the_configuration_are_checked(tmp_path: P
 def test_no_terminal_is_driven_by_a_policys_text(tmp_path: Path) -> None:
     file = written(tmp_path, "package p\nallow if nonsense # \x1b[31m\n")
     assert "\x1b" not in run("check", file).output
+
+
+def test_data_without_a_floor_is_told_in_words(tmp_path: Path) -> None:
+    (tmp_path / "p.rego").write_text("package p\n")
+    (tmp_path / "deep.json").write_text('{"a":' * 100_000 + "1" + "}" * 100_000)
+    result = run("check", tmp_path / "p.rego", tmp_path / "deep.json")
+    assert result.exit_code == 2
+    assert "nested" in result.output

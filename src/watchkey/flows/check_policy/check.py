@@ -160,7 +160,7 @@ def _data(name: str, text: str) -> tuple[list[RegoError], list[Finding]]:
 def _is_json(text: str) -> bool:
     try:
         msgspec.json.decode(text)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return False
     return True
 
