@@ -66,6 +66,18 @@ def test_what_a_shared_account_costs_is_said_and_is_no_mistake(directory: Path) 
     assert len(json.loads(run(directory, "check", "--offline", "--json").output)["risks"]) == 6
 
 
+def test_a_gateway_that_could_not_be_served_is_found_with_its_place(directory: Path) -> None:
+    change(
+        directory, "listen:\n", "listen:\n  gateways:\n    - databases: {x: {resource: orders-db}}\n      worker: 2\n"
+    )
+    result = run(directory, "check", "--offline")
+    assert result.exit_code == 1
+    assert "listen.gateways[0].worker: unknown key" in result.output
+    change(directory, "worker: 2", "workers: 2")
+    problems = json.loads(run(directory, "check", "--json").output)["problems"]
+    assert [problem["path"] for problem in problems] == ["listen.gateways[0].databases.x.resource"]
+
+
 def test_an_unknown_pager_is_found_in_the_source(directory: Path) -> None:
     change(directory, "service: orders}", "service: ordrs}")
     change(directory, "bob: {local: bob}", "bob: {local: robert}")

@@ -298,6 +298,11 @@ def test_a_port_that_is_taken_is_an_error_at_the_start(open_house: Callable[...,
         open_house(workers=1, port=taken.getsockname()[1])
 
 
+def test_a_port_of_other_workers_is_not_shared(house: LiveHouse, open_house: Callable[..., LiveHouse]) -> None:
+    with pytest.raises(OSError, match="in use"):
+        open_house(workers=1, port=house.port)
+
+
 def test_a_section_without_tls_listens_on_loopback_only() -> None:
     nothing: Any = None
     section = GatewaySection(databases={"x": DatabaseSection(resource="x")}, host="0.0.0.0", workers=1)  # noqa: S104  the point of the test

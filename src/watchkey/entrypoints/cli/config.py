@@ -64,6 +64,8 @@ def check(ctx: click.Context, globals_: Globals, *, offline: bool, as_json: bool
         problems = error.all
     if settings is not None and not offline:
         problems, unread = asyncio.run(_against_sources(settings))
+    if settings is not None and settings.gateways:
+        problems = (*problems, *_gateway_problems(settings, are_files_read=not offline))
     answer = {
         "file": str(file),
         "ok": not problems and not unread,
@@ -80,6 +82,13 @@ async def _against_sources(settings: Settings) -> tuple[tuple[ConfigError, ...],
     rosters = {name: held.index for name, held in desk.rosters.held().items()}
     problems = (*check_files(settings), *check_against(settings, rosters))
     return problems, {str(name): str(why) for name, why in desk.failures.items()}
+
+
+def _gateway_problems(settings: Settings, *, are_files_read: bool) -> tuple[ConfigError, ...]:
+    # the gateway's module takes a while to load, and most services have none
+    from watchkey.entrypoints.pg_gateway.config import problems_of  # noqa: PLC0415 -- same
+
+    return problems_of(settings, are_files_read=are_files_read)
 
 
 def _problem_json(problem: ConfigError) -> Mapping[str, Any]:

@@ -1,20 +1,28 @@
 """One entry of `listen.gateways` in the configuration."""
 
 import ipaddress
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Protocol
+from typing import Annotated, Any, Protocol
 
 import msgspec
 from msgspec import Meta
 
-from watchkey.entrypoints.pg_gateway.gateway import Database, GatewayRules, Network, StatementPolicy, Trace, server_tls
+from watchkey.entrypoints.pg_gateway.gateway import (
+    Database,
+    GatewayRules,
+    Network,
+    StatementPolicy,
+    Trace,
+    refuse_in_clear,
+    server_tls,
+)
 from watchkey.entrypoints.pg_gateway.statement_log import LogRules
 from watchkey.model.errors import Refused
 from watchkey.model.ids import ResourceId
 from watchkey.rules.bound_values import Parameters
-from watchkey.rules.located import Located
+from watchkey.rules.located import ConfigError, Located
 
 
 class Converted(Protocol):
@@ -127,18 +135,80 @@ class GatewaySection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     )
 
 
+class Checked(Converted, Protocol):
+    """What is needed of the settings to check them."""
+
+    @property
+    def resources(self) -> Mapping[ResourceId, Any]:
+        """With their `target`, empty for none."""
+        ...
+
+
 def sections(settings: Converted) -> list[GatewaySection]:
-    """The configured gateways, with the default file of the statement log in the configuration's folder too."""
-    found = [settings.convert(section, GatewaySection) for section in settings.gateways]
-    return [msgspec.structs.replace(one, statements=settings.directory / one.statements) for one in found]
+    """The configured gateways, with the default file of the statement log in the configuration's folder too.
+
+    Raises `ConfigError`, also for two gateways that would have one place or one file.
+    """
+    found = [_section(settings, part) for part in settings.gateways]
+    for problem in _shared(list(zip(settings.gateways, found, strict=True))):
+        raise problem
+    return found
+
+
+def problems_of(settings: Checked, *, are_files_read: bool) -> tuple[ConfigError, ...]:
+    """All that would keep the gateways from being served; certificates are looked at when `are_files_read`."""
+    problems: list[ConfigError] = []
+    found: list[tuple[Located, GatewaySection]] = []
+    for part in settings.gateways:
+        try:
+            found.append((part, _section(settings, part)))
+        except ConfigError as error:
+            problems += error.all
+    for part, section in found:
+        for name, database in section.databases.items():
+            known = settings.resources.get(ResourceId(database.resource))
+            if known is None or not known.target:
+                what = f"{database.resource} is not among `resources`, or has no `target`"
+                problems.append(part.error(("databases", name, "resource"), what))
+        try:
+            if are_files_read:
+                rules_of(section)
+            else:
+                _hosts(section)
+                _networks(section.proxy_protocol_from)
+        except Refused as error:
+            problems.append(part.error((), str(error)))
+    return (*problems, *_shared(found))
+
+
+def _section(settings: Converted, part: Located) -> GatewaySection:
+    section = settings.convert(part, GatewaySection)
+    return msgspec.structs.replace(section, statements=settings.directory / section.statements)
+
+
+def _shared(found: Sequence[tuple[Located, GatewaySection]]) -> Iterator[ConfigError]:
+    """What two gateways must not share: with workers, both would have the port, and each would get some clients."""
+    for i, (part, section) in enumerate(found):
+        for _, other in found[:i]:
+            hosts = {section.host, other.host}
+            if section.port and section.port == other.port and (len(hosts) == 1 or hosts & {"0.0.0.0", "::"}):  # noqa: S104  compared
+                yield part.error(("port",), f"another gateway listens on port {section.port} already")
+            if section.statements == other.statements:
+                what = f"another gateway writes {section.statements.name} already"
+                yield part.error(("statements",), what, expected="a file of its own")
 
 
 def rules_of(section: GatewaySection) -> GatewayRules:
-    """What the gateway is told of its section. Raises Refused, or OSError for a certificate that cannot be read."""
+    """What the gateway is told of its section. Raises Refused."""
     if (section.certificate is None) != (section.key is None):
         raise Refused("a gateway needs a certificate and its key, or neither")
     hosts, proxies = _hosts(section), _networks(section.proxy_protocol_from)
-    return GatewayRules(
+    try:
+        tls = server_tls(section.certificate, section.key) if section.certificate and section.key else None
+    except OSError as error:
+        why = error.strerror or error
+        raise Refused(f"the certificate {section.certificate} and its key {section.key}: {why}") from error
+    rules = GatewayRules(
         host=section.host,
         port=section.port,
         databases={
@@ -150,13 +220,15 @@ def rules_of(section: GatewaySection) -> GatewayRules:
             )
             for name, one in section.databases.items()
         },
-        tls=server_tls(section.certificate, section.key) if section.certificate and section.key else None,
+        tls=tls,
         statements=LogRules(path=section.statements),
         deny_hint=section.deny_hint,
         drain_max=section.drain_max,
         hosts=hosts,
         proxies=proxies,
     )
+    refuse_in_clear(rules)
+    return rules
 
 
 def _hosts(section: GatewaySection) -> Mapping[str, str]:

@@ -182,8 +182,7 @@ class Gateway:
         self, rules: GatewayRules, *, guard: Guard, tokens: Tokens, audit: AuditLog, clock: Clock,
         caller: CallerId,
     ) -> None:  # fmt: skip
-        if rules.tls is None and rules.host not in {"127.0.0.1", "::1", "localhost"}:
-            raise Refused("without TLS the gateway listens on loopback only: passwords would travel in clear")
+        refuse_in_clear(rules)
         self._rules = rules
         self._guard = guard
         self._tokens = tokens
@@ -557,6 +556,12 @@ def _nobody_elses(process_id: int, key: bytes) -> None:
     del process_id, key
 
 
+def refuse_in_clear(rules: GatewayRules) -> None:
+    """Raises Refused for a place that others reach, without TLS."""
+    if rules.tls is None and rules.host not in {"127.0.0.1", "::1", "localhost"}:
+        raise Refused("without TLS the gateway listens on loopback only: passwords would travel in clear")
+
+
 def server_tls(certificate: Path, key: Path) -> ssl.SSLContext:
     """TLS towards clients: 1.2 and up, and the protocol's own ALPN name."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
@@ -575,8 +580,15 @@ def _is_among(address: str, networks: Sequence[Network]) -> bool:
 
 
 def reserve_port(rules: GatewayRules) -> socket.socket:
-    """Bind a socket to the gateway's place, without listening. Raises OSError."""
+    """Bind a socket to the gateway's place, without listening. Raises OSError, also when somebody listens there.
+
+    `SO_REUSEPORT` alone would share the place with whoever of our user has it, and each would get some clients.
+    """
     family = socket.AF_INET6 if ":" in rules.host else socket.AF_INET
+    if rules.port:
+        with socket.socket(family, socket.SOCK_STREAM) as alone:
+            alone.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            alone.bind((rules.host, rules.port))
     place = socket.socket(family, socket.SOCK_STREAM)
     try:
         place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
