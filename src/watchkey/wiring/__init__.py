@@ -11,6 +11,7 @@ from watchkey.wiring.adapters import (
     source_configs,
     source_kinds,
     target_kinds,
+    target_problems,
 )
 from watchkey.wiring.bundle_files import build_bundle, create_bundle_key, opa_configuration
 from watchkey.wiring.bundles import open_bundle, versions_of
@@ -54,5 +55,6 @@ __all__ = [
     "source_configs",
     "source_kinds",
     "target_kinds",
+    "target_problems",
     "versions_of",
 ]

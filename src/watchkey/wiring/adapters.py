@@ -18,6 +18,7 @@ from watchkey.model.ids import ResourceId, SourceName
 from watchkey.model.secret import Secret
 from watchkey.ports import Clock, IdentityVerifier, Source, Target
 from watchkey.rules.identity import Links
+from watchkey.rules.located import ConfigError, Located
 from watchkey.settings import Settings
 from watchkey.stores import sqlite
 from watchkey.stores.sqlite import AuditReader, SqliteStore
@@ -73,11 +74,32 @@ def build_targets(settings: Settings, clock: Clock) -> dict[ResourceId, Target]:
         section = settings.target(name)
         if section is None or not resource.target:
             continue
-        if resource.kind not in target_kinds():
-            raise Refused(f"{name}: there is no kind of target {resource.kind!r}; there is {', '.join(target_kinds())}")
-        module: Any = importlib.import_module(f"{targets.__name__}.{resource.kind}")
-        built[name] = module.build(settings.convert(section, module.Config), name=name, clock=clock)
+        built[name] = _target(settings, name, resource.kind, section, clock)
     return built
+
+
+def target_problems(settings: Settings, clock: Clock) -> tuple[ConfigError, ...]:
+    """Why targets could not be built, with the place in the file."""
+    problems: list[ConfigError] = []
+    for name, resource in settings.resources.items():
+        section = settings.target(name)
+        if section is None or not resource.target:
+            continue
+        try:
+            _target(settings, name, resource.kind, section, clock)
+        except ConfigError as error:
+            problems += error.all
+        except Refused as error:
+            problems.append(section.error((), str(error)))
+    return tuple(problems)
+
+
+def _target(settings: Settings, name: ResourceId, kind: str, section: Located, clock: Clock) -> Target:
+    if kind not in target_kinds():
+        raise Refused(f"{name}: there is no kind of target {kind!r}; there is {', '.join(target_kinds())}")
+    module: Any = importlib.import_module(f"{targets.__name__}.{kind}")
+    target: Target = module.build(settings.convert(section, module.Config), name=name, clock=clock)
+    return target
 
 
 def bare_postgres_target(url: str, password: Secret, clock: Clock) -> Target:

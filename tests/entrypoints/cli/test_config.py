@@ -58,8 +58,25 @@ def test_problems_for_programs(directory: Path) -> None:
     assert problem["path"] == "resources.orders-db.opened_by[0].servce"
 
 
+SHARED = """\
+    target:
+      {mode: shared_account, host: db, database: orders, manager: watchkey_manager, manager_password: {env: NONE},
+       accounts: {write: {name: app, password: {env: NONE}}}}
+"""
+
+
+def test_a_target_that_could_not_be_built_is_found_with_its_place(directory: Path) -> None:
+    change(directory, "    needs: either", SHARED.replace("manager:", "manger:") + "    needs: either")
+    result = run(directory, "check", "--offline", "--json")
+    assert result.exit_code == 1
+    assert "manager" in {problem["suggestion"] for problem in json.loads(result.output)["problems"]}
+    change(directory, "manger:", "manager:")
+    change(directory, "    kind: postgres", "    kind: oracle")
+    assert "there is no kind of target 'oracle'" in run(directory, "check", "--offline").output
+
+
 def test_what_a_shared_account_costs_is_said_and_is_no_mistake(directory: Path) -> None:
-    change(directory, "    needs: either", "    target: {mode: shared_account}\n    needs: either")
+    change(directory, "    needs: either", SHARED + "    needs: either")
     result = run(directory, "check", "--offline")
     assert result.exit_code == 0
     assert "risk: orders-db has a shared account: an end cuts connections and nothing else" in result.output

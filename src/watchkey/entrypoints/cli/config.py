@@ -64,6 +64,8 @@ def check(ctx: click.Context, globals_: Globals, *, offline: bool, as_json: bool
         problems = error.all
     if settings is not None and not offline:
         problems, unread = asyncio.run(_against_sources(settings))
+    if settings is not None:
+        problems = (*problems, *wiring.target_problems(settings, wiring.SystemClock()))
     if settings is not None and settings.gateways:
         problems = (*problems, *_gateway_problems(settings, are_files_read=not offline))
     answer = {
