@@ -86,6 +86,6 @@ def test_the_log_says_who_touched_the_guards(open_house: Callable[..., LiveHouse
     with psycopg.connect(house.dsn(ALICE), autocommit=True) as db:
         switch_off(db)
     assert until(lambda: bool(house.noted("session.ended")))
-    text = (house.folder / "statements.jsonl").read_text()
+    text = house.statements()
     for guard in (*GUARDS, "idle_in_transaction_session_timeout"):
         assert f'"guards":["{guard}"]' in text

@@ -139,6 +139,7 @@ SITUATIONS: list[Situation] = [
 ]  # fmt: skip
 
 
+@pytest.mark.in_workers
 @pytest.mark.every_server
 def test_every_situation_ends(house: LiveHouse, server: PostgresServer) -> None:
     """All at once, as a handoff finds them; each in a thread of its own, on the same lease."""
@@ -277,10 +278,12 @@ def test_the_next_person_gets_in_when_the_first_is_out(house: LiveHouse) -> None
         assert name.startswith("wk_bob_")
 
 
+@pytest.mark.in_workers
 def test_a_person_ends_a_session_by_name(house: LiveHouse) -> None:
     house.watch.allow(ALICE, "read")
     with psycopg.connect(house.dsn(ALICE), autocommit=True) as db:
         db.execute("SELECT 1")
+        assert until(lambda: len(house.gateway.sessions()) == 1)
         (view,) = house.gateway.sessions()
         assert (view.subject, view.resource, view.transaction) == (ALICE, "orders-db", "I")
 
@@ -290,7 +293,7 @@ def test_a_person_ends_a_session_by_name(house: LiveHouse) -> None:
         assert house.call(end())
         with pytest.raises(psycopg.OperationalError, match="ended by carol: suspicious"):
             db.execute("SELECT 1")
-    assert house.gateway.sessions() == []
+    assert until(lambda: house.gateway.sessions() == [])
 
 
 # --- dead is closed ----------------------------------------------------------------------------------------------
@@ -420,6 +423,7 @@ def test_an_account_that_cannot_be_ended_keeps_no_other_one_alive(server: Postgr
         server.sql(f"DROP ROLE IF EXISTS {first}, {second}")
 
 
+@pytest.mark.in_workers
 def test_statements_are_in_the_log_with_names_before_their_session_ends(house: LiveHouse, tmp_path: Path) -> None:
     import hashlib
 
@@ -432,7 +436,8 @@ def test_statements_are_in_the_log_with_names_before_their_session_ends(house: L
             db.execute("SELECT * FROM secrets")
         db.execute("ALTER ROLE CURRENT_USER PASSWORD 'canary-7f3a'")
     assert until(lambda: bool(house.noted("session.ended")))
-    data = (house.folder / "statements.jsonl").read_bytes()
+    (file,) = house.statement_files
+    data = file.read_bytes()
     lines = [msgspec.json.decode(line) for line in data.splitlines()]
     assert {line["subject"] for line in lines} == {ALICE}
     insert = next(line for line in lines if line["text"].startswith("INSERT"))

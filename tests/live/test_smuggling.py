@@ -97,7 +97,7 @@ class Attack:
 
     def unseen(self) -> set[str]:
         """What is in the table and not in the log."""
-        log = (self._house.folder / "statements.jsonl").read_text()
+        log = self._house.statements()
         found = self._server.sql("SELECT what FROM orders WHERE what LIKE 'smuggled%'", "orders").splitlines()
         return {what for what in found if what not in log}
 
@@ -121,7 +121,7 @@ def test_what_ran_is_in_the_log_however_it_was_hidden(attack: Attack, house: Liv
 def test_a_text_that_is_too_long_is_recorded_by_its_beginning_and_its_hash(attack: Attack, house: LiveHouse) -> None:
     text = "SELECT '" + "x" * 70_000 + "'; " + attack.text()
     attack(query(text))
-    (line,) = map(json.loads, (house.folder / "statements.jsonl").read_text().splitlines())
+    (line,) = map(json.loads, house.statements().splitlines())
     body = text.encode() + b"\0"
     assert (line["size"], line["sha256"]) == (len(text), hashlib.sha256(body).hexdigest())
 
