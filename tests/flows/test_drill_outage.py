@@ -32,14 +32,19 @@ class MovedClock(DrivenClock):
 
 
 def play(
-    *shifts: Shift, about: Resource | None = None, is_up: bool = False, hours: int = 24, **facts: object
+    *shifts: Shift,
+    about: Resource | None = None,
+    is_up: bool = False,
+    is_unread: bool = False,
+    hours: int = 24,
+    **facts: object,
 ) -> Outage:
     guarded, clock, rosters = about or resource(), MovedClock(NOW), MemoryRosters()
     read = roster(*shifts, **facts)
     later = read if is_up else Unavailable("down")
     sync = SyncRoster(
         clock=clock,
-        sources=[ScriptedSource(read, later)],
+        sources=[ScriptedSource(*([] if is_unread else [read]), later)],
         rosters=rosters,
         audit=MemoryAudit(),
         memory=KeepRoster(memory=DictMemory(), clock=clock),
@@ -108,6 +113,12 @@ def test_a_gap_in_the_rota_is_no_matter_of_the_outage_and_shows_all_the_same() -
     lost = played.first_without(resource().id)
     assert lost is not None
     assert (lost.at, lost.why) == (HANDOFF, Reason.NOT_ON_CALL)
+
+
+def test_a_source_that_was_never_read_is_not_one_that_has_nobody() -> None:
+    lost = play(ALICE, is_unread=True, hours=2).first_without(resource().id)
+    assert lost is not None
+    assert (lost.at, lost.why) == (NOW, Reason.NO_ROSTER)
 
 
 def test_a_responder_stays_as_long_as_a_lease_of_the_last_read() -> None:

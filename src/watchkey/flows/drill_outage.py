@@ -160,7 +160,9 @@ class DrillOutage:
 
     async def _moment(self, resource: Resource, at: datetime) -> Moment:
         holders: list[Holder] = []
-        why = Reason.NOT_ON_CALL
+        held = self._rosters.held()
+        # a source that was never read is not one that has nobody
+        why = Reason.NOT_ON_CALL if all(one.source in held for one in resource.scopes) else Reason.NO_ROSTER
         for subject, name in self._candidates(resource, at).items():
             decisions = {one: await self._ask(resource, subject, one) for one in resource.privileges}
             given = tuple(one for one, decision in decisions.items() if isinstance(decision, Allow))
