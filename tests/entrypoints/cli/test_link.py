@@ -121,6 +121,22 @@ def test_confirm_says_what_speaks_against_it_and_writes_nothing(
     assert (folder / "watchkey.yaml").read_bytes() == before
 
 
+def test_confirm_for_programs(folder: Path) -> None:
+    told = run(folder, "confirm", "x@example.com", "local", "alice", "--json")
+    assert (told.exit_code, len(json.loads(told.stdout)["objections"])) == (1, 1)
+    links(folder, "links:\n  alice: {local: alice}\n")
+    asked = ("confirm", "bob@example.com", "local", "bob", "--json")
+    for more, is_written in (((), False), (("--write",), True)):
+        told = run(folder, *asked, *more)
+        assert json.loads(told.stdout) == {
+            "subject": "bob@example.com",
+            "source": "local",
+            "person": "bob",
+            "objections": [],
+            "written": is_written,
+        }
+
+
 def test_confirm_needs_a_source_that_exists_and_answers(folder: Path) -> None:
     assert run(folder, "confirm", "x", "pager", "bob").exit_code == 2
     (folder / "roster.yaml").write_text("nonsense")

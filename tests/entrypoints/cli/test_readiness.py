@@ -78,6 +78,7 @@ def test_a_source_that_cannot_be_read_is_neither_well_nor_a_hole(folder: Path) -
 def test_questions_that_make_no_sense_are_misuse(folder: Path) -> None:
     assert run(folder, "--html", "--json").exit_code == 2
     assert run(folder, "--privilege", "writ").exit_code == 2
+    assert run(folder, "--resource", "nowhere").exit_code == 2
 
 
 def test_a_policy_elsewhere_answers_as_it_is_now_and_that_is_said_once(folder: Path) -> None:

@@ -131,6 +131,13 @@ def test_a_section_is_yaml_with_everything_that_is_required(kind: str, directory
     assert set(written) == required
 
 
+@pytest.mark.parametrize("name", ["a b", "x: {", "", "-x", "x\n", "ä", "x" * 65])
+def test_a_name_that_the_configuration_would_refuse_is_refused_here(name: str, directory: Path) -> None:
+    result = run(directory, "add", "pagerduty", "--", name)
+    assert result.exit_code == 2
+    assert "is no name for a source" in result.output
+
+
 def test_a_secret_is_asked_for_from_the_environment() -> None:
     text = section("icalendar", "main-feed", icalendar.Config)
     assert "url: {env: MAIN_FEED_URL}" in text

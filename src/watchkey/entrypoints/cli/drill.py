@@ -19,6 +19,7 @@ from watchkey.entrypoints.cli.output import (
     faint,
     good,
     json_option,
+    must_know,
     pass_globals,
     printable,
     table,
@@ -92,18 +93,12 @@ async def _play(
 
 
 def _chosen(settings: Settings, names: Sequence[str]) -> Sequence[Resource]:
-    for name in names:
-        if name not in settings.resources:
-            known = ", ".join(sorted(settings.resources)) or "none"
-            raise click.BadParameter(f"there is no resource {name!r}; there is {known}")
+    must_know(names, settings.resources, "resource")
     return [settings.resources[ResourceId(name)] for name in names] or list(settings.resources.values())
 
 
 def _down(settings: Settings, names: Sequence[str]) -> Sequence[SourceName]:
-    for name in names:
-        if name not in settings.sources:
-            known = ", ".join(sorted(settings.sources)) or "none"
-            raise click.BadParameter(f"there is no source {name!r}; there is {known}")
+    must_know(names, settings.sources, "source")
     return [SourceName(name) for name in names] or list(settings.sources)
 
 

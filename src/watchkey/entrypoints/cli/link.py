@@ -129,9 +129,10 @@ def propose(
 @click.argument("person")
 @click.option("--write", is_flag=True, help="Put the link into the configuration file; everything else in it stays.")
 @_MEMORY
+@json_option
 @pass_globals
 @click.pass_context
-def confirm(
+def confirm(  # noqa: PLR0913 -- one argument an option
     ctx: click.Context,
     globals_: Globals,
     subject: str,
@@ -140,6 +141,7 @@ def confirm(
     memory: Path | None,
     *,
     write: bool,
+    as_json: bool,
 ) -> None:
     """Make SUBJECT the PERSON of SOURCE, by the source's own id of the person.
 
@@ -149,17 +151,22 @@ def confirm(
     wanted = Link(subject=SubjectId(subject), source=SourceName(source), person=PersonId(person))
     book = asyncio.run(_book(settings, source))
     objections = list(book.objections(wanted, _recall(memory or _memory_of(settings))))
+    said = {"subject": subject, "source": source, "person": person, "objections": objections, "written": False}
+    if objections and as_json:
+        emit(said, as_json=True, text="")
+        ctx.exit(book.exit_code(has_finding=True))
     if objections:
         click.echo("\n".join(f"{bad('no')}  {printable(why)}" for why in objections), err=True)
         ctx.exit(book.exit_code(has_finding=True))
     if not write:
-        click.echo(f"# {settings.file}: {book.name_of(wanted)}\n{link_lines(wanted)}", nl=False)
+        lines = f"# {settings.file}: {book.name_of(wanted)}\n{link_lines(wanted)}"
+        emit(said, as_json=as_json, text=lines.rstrip("\n"))
         return
     file = find(globals_.config)
     changed = write_link(file, wanted)
     what = f"{printable(subject)} is {printable(book.name_of(wanted))} ({printable(person)}) of {source}"
     after = "; a running service takes it at its next start" if changed else " already"
-    click.echo(f"{good('ok')}  {what} in {file}{after}")
+    emit(said | {"written": True}, as_json=as_json, text=f"{good('ok')}  {what} in {file}{after}")
 
 
 @examples(

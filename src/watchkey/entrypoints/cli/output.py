@@ -172,3 +172,11 @@ def progress(label: str, total: int) -> Iterator[Step]:
     finally:
         stream.write("\r\x1b[2K")
         stream.flush()
+
+
+def must_know(names: Iterable[str], known: Iterable[str], what: str) -> None:
+    """Raise a misuse that names what there is, for a name that is not among those that are known."""
+    there = sorted(known)
+    for name in names:
+        if name not in there:
+            raise click.BadParameter(f"there is no {what} {name!r}; there is {', '.join(there) or 'none'}")

@@ -21,6 +21,7 @@ from watchkey.entrypoints.cli.output import (
     faint,
     good,
     json_option,
+    must_know,
     pass_globals,
     printable,
     table,
@@ -107,7 +108,9 @@ async def _report(
     globals_: Globals, span: timedelta, resources: Sequence[str], privileges: Sequence[str], groups: Path | None
 ) -> "Report":
     claims = {} if groups is None else load_groups(groups)
-    desk = await open_desk(load_settings(globals_.config), window=span)
+    settings = load_settings(globals_.config)
+    must_know(resources, settings.resources, "resource")
+    desk = await open_desk(settings, window=span)
     for name, why in desk.failures.items():
         click.echo(f"watchkey: source {name} could not be read: {why}", err=True)
     desk.learn_groups(claims)

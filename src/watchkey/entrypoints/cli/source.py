@@ -1,6 +1,7 @@
 """`watchkey source`: try a source with the configured credentials, write the beginning of one, list the kinds."""
 
 import asyncio
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
@@ -32,6 +33,8 @@ from watchkey.model.oncall import Scope, ScopeKind, Shift
 from watchkey.rules.roster import GuardLimits, RosterIndex, index_roster
 from watchkey.settings import Settings, load_settings
 
+_NAME: Final = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
+"""As the configuration wants a source's name."""
 _NEXT_MAX: Final = 1
 """Coming shifts shown for each schedule or policy."""
 
@@ -309,6 +312,8 @@ def add(*, kind: str, name: str, adapter: Path | None) -> None:
     if kind not in configs:
         known = ", ".join(configs)
         raise click.UsageError(f"there is no kind {kind!r}; there is {known}. For a new one, see --adapter")
+    if re.fullmatch(_NAME, name) is None:
+        raise click.UsageError(f"{name!r} is no name for a source: letters, digits, and . _ - behind the first")
     click.echo(section(kind, name, configs[kind]))
 
 
