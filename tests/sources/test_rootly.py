@@ -36,6 +36,15 @@ def test_a_level_counts_on_the_default_path_only() -> None:
     assert {s.level for s in fetched(oncalls=[other])[0].shifts} == {None}
 
 
+@pytest.mark.parametrize("more", [{"meta": {"next_page": 2}}, {"links": {"next": "/v1/oncalls?page[number]=2"}}])
+def test_on_calls_that_go_on_are_not_all_of_them(more: dict[str, Any]) -> None:
+    def paged(target: str) -> bytes:
+        return json({"data": WORLD["oncalls"]} | more) if split(target)[0] == "/v1/oncalls" else reply(WORLD)(target)
+
+    with pytest.raises(Malformed, match="first page"):
+        read(build, paged)
+
+
 @pytest.mark.parametrize("level", [0, None, "1"])
 def test_a_level_that_is_none_is_malformed(level: Any) -> None:
     with pytest.raises(Malformed, match="escalation_level"):

@@ -148,7 +148,11 @@ async def _on_calls(operation: Operation, gathered: Gathered) -> set[str]:
     """Take the on-calls, which come in one answer; return the schedules that they come from."""
     first, last = gathered.window.whole_days()
     asked = (("since", f"{first:%Y-%m-%dT%H:%M:%SZ}"), ("until", f"{last:%Y-%m-%dT%H:%M:%SZ}"))
-    rows = (await operation.get("/v1/oncalls", asked)).decode(_List[_OnCall]).data
+    answer = await operation.get("/v1/oncalls", asked)
+    read = answer.decode(_List[_OnCall])
+    rows = read.data
+    if (read.meta and read.meta.next_page is not None) or (read.links and read.links.next is not None):
+        raise Malformed(f"{answer.what} answered a first page of on-calls, and is documented to answer all of them")
     for row in (each.attributes for each in rows):
         gathered.policy(row.escalation_policy_id, row.escalation_policy_name)
         is_direct = row.schedule_id is None
