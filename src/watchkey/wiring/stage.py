@@ -10,7 +10,7 @@ from watchkey.flows.sync_roster import NotSynced, SyncRoster
 from watchkey.model.errors import PortError, Unavailable
 from watchkey.model.ids import SourceName
 from watchkey.model.oncall import Roster
-from watchkey.ports import RosterStore
+from watchkey.ports import Clock, RosterStore
 from watchkey.rules.roster import GuardLimits
 from watchkey.settings import Settings
 from watchkey.stores import memory
@@ -65,19 +65,8 @@ class Stage:
 async def open_stage(settings: Settings, *, down: Collection[SourceName], lasting: timedelta) -> Stage:
     """Read each source once. From then on those that are `down` fail, and the others say the same again and again."""
     real = SystemClock()
-    read_from, _ = sources_of(settings, real)
     began_at = real.now()
-    rosters_read: list[Roster] = []
-    failures: dict[SourceName, str] = {}
-    for source in read_from:
-        # What stays up would be read again and again; its later windows are read at once.
-        window = settings.sync.window if source.name in down else max(settings.sync.window, lasting)
-        try:
-            rosters_read.append(await source.fetch(now=began_at, window=window))
-        except PortError as error:
-            failures[source.name] = str(error)
-        finally:
-            await source.close()
+    rosters_read, failures = await _read_once(settings, down, lasting, real, began_at)
     clock, rosters, no_log = VirtualClock(began_at), memory.build(), NoLog()
     kept = look_at_kept(settings, clock)
     sync = SyncRoster(
@@ -115,3 +104,21 @@ async def open_stage(settings: Settings, *, down: Collection[SourceName], lastin
         settings=settings,
         baseline=kept.remark,
     )
+
+
+async def _read_once(
+    settings: Settings, down: Collection[SourceName], lasting: timedelta, clock: Clock, began_at: datetime
+) -> tuple[list[Roster], dict[SourceName, str]]:
+    """What each source says now, and why some say nothing."""
+    read: list[Roster] = []
+    failures: dict[SourceName, str] = {}
+    for source in sources_of(settings, clock)[0]:
+        # What stays up would be read again and again; its later windows are read at once.
+        window = settings.sync.window if source.name in down else max(settings.sync.window, lasting)
+        try:
+            read.append(await source.fetch(now=began_at, window=window))
+        except PortError as error:
+            failures[source.name] = str(error)
+        finally:
+            await source.close()
+    return read, failures
