@@ -194,13 +194,6 @@ def test_coverage_ends_where_the_first_uncovered_instant_is(
         assert index.coverage_end(person, scope, instant, accepts) == expected
 
 
-@given(members=MANY, instant=INSTANTS)
-def test_the_next_border_is_the_next_start_or_end(members: list[Shift], instant: datetime) -> None:
-    index = index_roster(make(members))
-    borders = [border for one in index.roster.shifts for border in (one.starts_at, one.ends_at) if border is not None]
-    assert index.next_border(instant) == min((one for one in borders if one > instant), default=None)
-
-
 def test_at_the_handoff_the_old_one_is_off_and_the_new_one_on() -> None:
     first, second = (
         shift("PALICE", starts_at=hour(0), ends_at=hour(1)),

@@ -145,7 +145,6 @@ class RosterIndex:
     """
 
     __slots__ = (
-        "_borders",
         "_by_email",
         "_by_person",
         "_by_policy",
@@ -189,7 +188,6 @@ class RosterIndex:
         self._timelines: Final[dict[tuple[ScopeKind, str], _Timeline]] = {}
         self._person_timelines: Final[dict[PersonId, _Timeline]] = {}
         self._by_email: dict[str, tuple[Person, ...]] | None = None
-        self._borders: list[datetime] | None = None
 
     def __repr__(self) -> str:
         return f"<RosterIndex {self.source} {self.digest[:12]} {len(self.roster.shifts)} shifts>"
@@ -319,14 +317,6 @@ class RosterIndex:
         """Return where `coverage` ends; the instant itself when there is none, None when it is endless or unknown."""
         found = self.coverage(person, scope, instant, accepts)
         return instant if found is None else found.until
-
-    def next_border(self, after: datetime) -> datetime | None:
-        """Return the next instant at which any shift starts or ends."""
-        if self._borders is None:
-            found = {shift.starts_at for shift in self.roster.shifts} | {shift.ends_at for shift in self.roster.shifts}
-            self._borders = sorted(border for border in found if border is not None)
-        i = bisect_right(self._borders, after)
-        return self._borders[i] if i < len(self._borders) else None
 
     # -- who responds --------------------------------------------------------------------------------------------
 
