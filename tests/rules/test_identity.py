@@ -18,12 +18,15 @@ from watchkey.rules.identity import (
     canonical_email,
     canonical_name,
     find_alike,
-    likeness,
     mixed_scripts,
     propose_links,
 )
 
 OTHER = SourceName("other")
+
+
+def likeness(one: str, other: str) -> Likeness | None:
+    return next((alike.kind for alike in find_alike([one, other])), None)
 
 
 def subject(text: str) -> SubjectId:

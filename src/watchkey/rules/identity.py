@@ -95,13 +95,6 @@ _FORMS: Final[Mapping[Likeness, Callable[[str], str]]] = {
 }
 
 
-def likeness(one: str, other: str) -> Likeness | None:
-    """Say in what two names are alike; None when they are equal to the letter, or not alike at all."""
-    if one == other:
-        return None
-    return next((kind for kind, form in _FORMS.items() if form(one) == form(other)), None)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlikeNames:
     """Names that somebody may take for one another; at least two, in order."""

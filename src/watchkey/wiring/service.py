@@ -200,17 +200,7 @@ def build(settings: Settings) -> Service:
             watch_links=_watch_links(settings, rosters, audit, clock, sync),
             tokens=LoginTokens(audit=audit, clock=clock, new_secret=partial(secrets.token_urlsafe, 32)),
             confirm_shift=_confirm_shift(settings, clock, sync, access, audit, left.words),
-            fleets=fleet_parts(
-                settings,
-                Surroundings(
-                    clock=clock,
-                    rosters=rosters,
-                    audit=audit,
-                    memory=audit,
-                    engines=engines,
-                    directory=lambda: access.directory,
-                ),
-            ),
+            fleets=_fleets(settings, clock, rosters, audit, engines, access),
             _footprints=footprints,
         )
     except BaseException:
@@ -243,6 +233,25 @@ def _request_access(
         time_floor=audit.high_water,
         observe=None if shadow is None else shadow.watch,
     )
+
+
+def _fleets(
+    settings: Settings,
+    clock: Clock,
+    rosters: RosterStore,
+    audit: SqliteStore,
+    engines: Mapping[str, PolicyEngine],
+    access: RequestAccess,
+) -> FleetParts:
+    surroundings = Surroundings(
+        clock=clock,
+        rosters=rosters,
+        audit=audit,
+        memory=audit,
+        engines=engines,
+        directory=lambda: access.directory,
+    )
+    return fleet_parts(settings, surroundings)
 
 
 def _confirm_shift(
