@@ -1,5 +1,6 @@
 """A second person's word raises exactly the shift that was there to be seen, for a time, and nothing else."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -59,7 +60,7 @@ def test_a_shift_that_needs_no_word_any_more_ends_it() -> None:
 def test_another_source_and_better_grades_are_left_alone() -> None:
     elsewhere = confirmation_of(DOUBTFUL, SourceName("other"), SubjectId("bob"), NOW)
     assert graded(DOUBTFUL, words=(elsewhere,)) == [(NOW, NOW + HOUR, Provenance.SELF_OVERRIDE)]
-    assert take_back(roster(DOUBTFUL), [elsewhere]).shifts == (DOUBTFUL,)
+    assert take_back(roster(DOUBTFUL), [elsewhere], []).shifts == (DOUBTFUL,)
     before = roster(shift())
     assert apply_confirmations(before, (WORD,)) is before
     assert not is_doubtful(shift(end_kind=EndKind.PERMANENT, ends_at=None, provenance=Provenance.UNKNOWN))
@@ -111,7 +112,22 @@ def test_a_word_ends_with_its_time() -> None:
 def test_what_a_word_raised_in_a_kept_roster_is_taken_back_whole() -> None:
     word = confirmation_of(LONG, SOURCE, SubjectId("bob"), NOW)
     kept = apply_confirmations(roster(LONG, shift("PBOB")), (word,))
-    after = take_back(kept, [word])
+    after = take_back(kept, [word], [])
     assert [one.provenance for one in after.shifts] == [Provenance.UNKNOWN, Provenance.UNKNOWN, Provenance.ROTA]
-    assert take_back(kept, []) is kept
-    assert take_back(roster(LONG), [word]).shifts == (LONG,)
+    assert take_back(kept, [], []) is kept
+    assert take_back(roster(LONG), [word], []).shifts == (LONG,)
+
+
+def test_what_a_word_that_stands_has_raised_stays_when_another_is_taken_back() -> None:
+    gone = confirmation_of(LONG, SOURCE, SubjectId("bob"), NOW)
+    stands = confirmation_of(LONG, SOURCE, SubjectId("carol"), NOW + timedelta(minutes=1))
+    kept = apply_confirmations(roster(LONG), (gone, stands))
+    assert take_back(kept, [gone], [stands]) is kept
+    for other in (
+        {"until": stands.until - timedelta(minutes=1)},
+        {"starts_at": NOW - 2 * HOUR},
+        {"source": SourceName("other")},
+        {"level": 2},
+        {"created_by": PersonId("PBOB")},
+    ):
+        assert take_back(kept, [gone], [replace(stands, **other)]).shifts[0].provenance is Provenance.UNKNOWN, other

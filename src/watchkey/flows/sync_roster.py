@@ -218,7 +218,7 @@ class SyncRoster:
                 index = await self._with_words(progress.base)
             else:  # as an earlier run left it, with the words that counted then
                 kept = before.index
-                roster = take_back(kept.roster, self._words.taken_back(name))
+                roster = take_back(kept.roster, self._words.taken_back(name), self._words.standing(name))
                 index = await self._with_words(kept if roster is kept.roster else index_roster(roster))
             if index.digest == before.index.digest:
                 return False

@@ -125,22 +125,35 @@ def _graded(shift: Shift, confirmations: Iterable[Confirmation]) -> Iterator[Shi
         yield replace(shift, starts_at=until)
 
 
-def take_back(roster: Roster, confirmations: Sequence[Confirmation]) -> Roster:
+def take_back(roster: Roster, gone: Sequence[Confirmation], standing: Sequence[Confirmation]) -> Roster:
     """A kept roster in which words count that were withdrawn or lapsed since, without what they raised.
 
-    It says no longer what was read, so whatever could have been raised by such a word counts as an unknown hand's.
+    It says no longer what was read, so whatever could have been raised by a word that is gone counts as an unknown
+    hand's, but for what a word that stands has raised.
     """
-    mine = [one for one in confirmations if one.source == roster.source]
+    mine = [one for one in gone if one.source == roster.source]
     if not mine:
         return roster
+    still = [one for one in standing if one.source == roster.source]
     shifts = tuple(
-        replace(shift, provenance=Provenance.UNKNOWN) if any(_raised(shift, one) for one in mine) else shift
+        replace(shift, provenance=Provenance.UNKNOWN)
+        if any(_may_have_raised(one, shift) for one in mine) and not any(_has_raised(one, shift) for one in still)
+        else shift
         for shift in roster.shifts
     )
     return roster if shifts == roster.shifts else replace(roster, shifts=shifts)
 
 
-def _raised(shift: Shift, word: Confirmation) -> bool:
+def _has_raised(word: Confirmation, shift: Shift) -> bool:
+    """Whether this is exactly what the word makes of its shift."""
+    ends_with_it = shift.ends_at == word.until or (word.ends_at is None and shift.end_kind is not EndKind.EXACT)
+    whose = (*_duty(shift), shift.created_by, shift.starts_at)
+    return ends_with_it and whose == (
+        word.person, word.policy, word.level, word.schedule, word.created_by, word.starts_at,
+    )  # fmt: skip
+
+
+def _may_have_raised(word: Confirmation, shift: Shift) -> bool:
     return (
         shift.provenance is Provenance.OTHER_OVERRIDE
         and _duty(shift) == (word.person, word.policy, word.level, word.schedule)

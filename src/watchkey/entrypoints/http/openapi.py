@@ -1,5 +1,6 @@
 """The OpenAPI 3.1 document: its schemas are made from the very types that decode requests and encode answers."""
 
+from inspect import cleandoc
 from typing import Any, Final
 
 import msgspec
@@ -57,6 +58,9 @@ _Json = dict[str, Any]
 def document() -> _Json:
     """The whole document."""
     _, schemas = msgspec.json.schema_components(_TYPES, ref_template="#/components/schemas/{name}")
+    for schema in schemas.values():
+        if "description" in schema:  # a docstring, which Python indents before 3.13
+            schema["description"] = cleandoc(schema["description"])
     # `input` and `result` are any JSON; msgspec writes an empty schema for both, and OpenAPI reads it so.
     return {
         "openapi": "3.1.0",
