@@ -203,7 +203,7 @@ class GuardSessions:
         self._recheck_all = False
         self._judged: dict[tuple[LeaseId, Statement], tuple[float, str | None]] = {}
         self._checking: asyncio.Task[None] | None = None
-        self.door: Door = _NoDoor()
+        self.door: Door = NoDoor()
         self.is_draining = False
 
     # --- coming and going ------------------------------------------------------------------------------------------
@@ -604,7 +604,7 @@ class GuardSessions:
         held.last_sentence = decision.sentence if isinstance(decision, Deny) else ""
 
     def _farewell(self, held: Held) -> str:
-        ended = f"your access to {held.lease.resource} ended at {held.lease.ends_at:%H:%M:%S} UTC"
+        ended = farewell(held.lease)
         return f"{ended}: {held.last_sentence}" if held.last_sentence else ended
 
     def _warn(self, now: datetime) -> None:
@@ -707,7 +707,7 @@ class GuardSessions:
             log.error("audit.unavailable", extra={"what": what, "error": str(error)})  # noqa: TRY400  the text says it all
 
 
-class _NoDoor:
+class NoDoor:
     """Before the gateway listens there is nobody to tell."""
 
     def end(self, lease: LeaseId, sentence: str) -> int:
@@ -723,6 +723,11 @@ class _NoDoor:
 
     def renewed(self, lease: Lease, words: str) -> None:
         """Nobody is in."""
+
+
+def farewell(lease: Lease) -> str:
+    """What a session is told at the lease's end, without the reason."""
+    return f"your access to {lease.resource} ended at {lease.ends_at:%H:%M:%S} UTC"
 
 
 def _is_newest(held: Held, check: int) -> bool:

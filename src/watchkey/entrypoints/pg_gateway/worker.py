@@ -25,7 +25,7 @@ from watchkey.entrypoints.pg_gateway import worker_messages as say
 from watchkey.entrypoints.pg_gateway.config import rules_of
 from watchkey.entrypoints.pg_gateway.gateway import Gateway, SessionView
 from watchkey.entrypoints.pg_gateway.statement_log import log_of_worker
-from watchkey.flows.guard_session import Admitted, Door, Entry, TurnedAway
+from watchkey.flows.guard_session import Admitted, Door, Entry, NoDoor, TurnedAway, farewell
 from watchkey.flows.login_tokens import Proof
 from watchkey.model.access import Caller, Statement, Subject
 from watchkey.model.audit import AuditEvent, Noted
@@ -147,7 +147,7 @@ class ServiceGuard:
         self._caller = caller
         self._here: dict[LeaseId, Here] = {}
         self._over: dict[LeaseId, str] = {}
-        self.door: Door = _NoDoor()
+        self.door: Door = NoDoor()
         self.is_draining = False
         self.has_changed = asyncio.Event()
         """Set when somebody came or left."""
@@ -171,10 +171,10 @@ class ServiceGuard:
         ended = self._over.get(lease.id)
         if ended is not None or not lease.holds_at(self._clock.now()):
             self._tell_left(lease.id)
-            return TurnedAway(sentence=ended or _farewell(lease), reason="lease_ended")
+            return TurnedAway(sentence=ended or farewell(lease), reason="lease_ended")
         here = self._here.get(lease.id)
         if here is None:
-            here = self._here[lease.id] = Here(lease=lease, ends_tick=self._tick_of(lease), words=_farewell(lease))
+            here = self._here[lease.id] = Here(lease=lease, ends_tick=self._tick_of(lease), words=farewell(lease))
         here.sessions += 1
         self.has_changed.set()
         return Admitted(lease=here.lease, account=answer.account.account())
@@ -242,28 +242,6 @@ class ServiceGuard:
 
     def _tick_of(self, lease: Lease) -> float:
         return self._clock.monotonic() + (lease.ends_at - self._clock.now()).total_seconds()
-
-
-class _NoDoor:
-    """Before the gateway listens there is nobody to tell."""
-
-    def end(self, lease: LeaseId, sentence: str) -> int:
-        """Nobody is in."""
-        del lease, sentence
-        return 0
-
-    async def told(self, leases: Sequence[LeaseId]) -> None:
-        """Nobody is in."""
-
-    def warn(self, lease: LeaseId, sentence: str) -> None:
-        """Nobody is in."""
-
-    def renewed(self, lease: Lease, words: str) -> None:
-        """Nobody is in."""
-
-
-def _farewell(lease: Lease) -> str:
-    return f"your access to {lease.resource} ended at {lease.ends_at:%H:%M:%S} UTC"
 
 
 class Worker:
