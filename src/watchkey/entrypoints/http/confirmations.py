@@ -7,14 +7,14 @@ from typing import Any, Final, Protocol
 
 import msgspec
 
-from watchkey.entrypoints.http.exchange import Door, Fault, Request, Response, Route, native_fault
+from watchkey.entrypoints.http.exchange import Door, Fault, Request, Response, Route, decoded, native_fault
 from watchkey.entrypoints.http.limits import Limits
 from watchkey.entrypoints.http.native import Word
 from watchkey.entrypoints.http.strict_json import StrictDecoder
 from watchkey.flows.confirm_shift import DoubtfulShift, Voucher
 from watchkey.flows.login_tokens import PREFIX, Proof
 from watchkey.model.access import Caller
-from watchkey.model.errors import Malformed, Refused, Unavailable
+from watchkey.model.errors import Refused, Unavailable
 from watchkey.model.secret import Secret
 from watchkey.rules.confirmation import Confirmation
 
@@ -115,7 +115,7 @@ class Confirmations:
     async def confirm(self, request: Request, caller: Caller | None) -> Response:
         """Vouch for one shift."""
         del caller
-        voucher, shift = self._voucher(request), self._asked(request)
+        voucher, shift = self._voucher(request), decoded(self._shift, request).shift
         try:
             word = await self._confirms.confirm(shift, voucher)
         except Refused as error:
@@ -127,7 +127,7 @@ class Confirmations:
     async def withdraw(self, request: Request, caller: Caller | None) -> Response:
         """Take a word back."""
         del caller
-        voucher, shift = self._voucher(request), self._asked(request)
+        voucher, shift = self._voucher(request), decoded(self._shift, request).shift
         try:
             await self._confirms.withdraw(shift, voucher)
         except Refused as error:
@@ -148,12 +148,6 @@ class Confirmations:
             log.warning("http.person_refused", extra={"request_id": request.id, "peer": request.peer})
             raise _NO_PERSON from None
         return Voucher(subject=proof.subject, issuer=proof.issuer)
-
-    def _asked(self, request: Request) -> str:
-        try:
-            return self._shift.decode(request.body).shift
-        except Malformed as error:
-            raise Fault(400, "malformed", str(error)) from None
 
 
 def _answer(one: DoubtfulShift) -> DoubtfulAnswer:

@@ -2,11 +2,15 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 
+from watchkey.entrypoints.http.strict_json import StrictDecoder
 from watchkey.model.access import Caller
+from watchkey.model.errors import Malformed
+
+_T = TypeVar("_T")
 
 JSON_TYPE: Final = b"application/json"
 
@@ -81,3 +85,18 @@ def native_fault(fault: Fault) -> Response:
     """Write an error as `{"error": {"code", "message"}}`, with `"allow": false` beside it for a careless reader."""
     document: dict[str, Any] = {"allow": False, "error": {"code": fault.code, "message": fault.message}}
     return Response(status=fault.status, body=msgspec.json.encode(document) + b"\n", headers=fault.headers)
+
+
+def required(caller: Caller | None) -> Caller:
+    """The caller that a route behind a door always has. Raises `Fault` rather than going on without one."""
+    if caller is None:
+        raise Fault(401, "unauthorized", "a token of a known caller is needed")
+    return caller
+
+
+def decoded(decoder: StrictDecoder[_T], request: Request) -> _T:
+    """The body of a request. Raises `Fault` for one that is not what the decoder takes."""
+    try:
+        return decoder.decode(request.body)
+    except Malformed as error:
+        raise Fault(400, "malformed", str(error)) from None

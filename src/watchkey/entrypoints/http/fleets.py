@@ -12,7 +12,7 @@ from urllib.parse import unquote
 
 import msgspec
 
-from watchkey.entrypoints.http.exchange import Door, Fault, Request, Response, Route, native_fault
+from watchkey.entrypoints.http.exchange import Door, Fault, Request, Response, Route, native_fault, required
 from watchkey.entrypoints.http.limits import Limits
 from watchkey.entrypoints.http.unpack import unpacked_body
 from watchkey.flows.publish_bundle import Kind, PublishBundle
@@ -94,7 +94,7 @@ class FleetApi:
         body = unpacked_body(request, self._limits.report_bytes)
         try:
             reports = read_decisions(body)
-            taken = await self._fleets.decisions.take(publisher.fleet.name, _required(caller).id, reports)
+            taken = await self._fleets.decisions.take(publisher.fleet.name, required(caller).id, reports)
         except Malformed as error:
             raise Fault(400, "malformed", str(error)) from None
         except PortError:
@@ -107,18 +107,12 @@ class FleetApi:
         name = publisher.fleet.name
         try:
             report = read_status(unpacked_body(request, self._limits.report_bytes), name)
-            await self._fleets.statuses[name].take(_required(caller).id, report)
+            await self._fleets.statuses[name].take(required(caller).id, report)
         except Malformed as error:
             raise Fault(400, "malformed", str(error)) from None
         except PortError:
             raise Fault(503, "unavailable", "the status cannot be recorded now; send it again") from None
         return Response(status=200, body=b"{}")
-
-
-def _required(caller: Caller | None) -> Caller:
-    if caller is None:
-        raise Fault(401, "unauthorized", "a token of a known caller is needed")
-    return caller
 
 
 def routes(fleets: Fleets, limits: Limits) -> Sequence[Route]:

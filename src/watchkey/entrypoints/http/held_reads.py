@@ -5,13 +5,13 @@ from typing import Any, Protocol
 
 import msgspec
 
-from watchkey.entrypoints.http.exchange import Door, Fault, Request, Response, Route, native_fault
+from watchkey.entrypoints.http.exchange import Door, Fault, Request, Response, Route, decoded, native_fault, required
 from watchkey.entrypoints.http.limits import Limits
-from watchkey.entrypoints.http.native import Word, required
+from watchkey.entrypoints.http.native import Word
 from watchkey.entrypoints.http.strict_json import StrictDecoder
 from watchkey.flows.sync_roster import Synced, Waiting
 from watchkey.model.access import Caller
-from watchkey.model.errors import Malformed, Refused, Unavailable
+from watchkey.model.errors import Refused, Unavailable
 from watchkey.model.ids import CallerId, SourceName
 
 
@@ -86,7 +86,7 @@ class HeldReads:
     async def look(self, request: Request, caller: Caller | None) -> Response:
         """What is held back of a source, and who would lose what."""
         required(caller)
-        source = SourceName(self._read(self._held, request).source)
+        source = SourceName(decoded(self._held, request).source)
         waiting = await self._lets.waiting(source)
         if waiting is None:
             raise Fault(404, "nothing_held", "no read of that source is held back")
@@ -94,7 +94,7 @@ class HeldReads:
 
     async def accept(self, request: Request, caller: Caller | None) -> Response:
         """Let in exactly the read that was looked at."""
-        by, body = required(caller), self._read(self._accept, request)
+        by, body = required(caller), decoded(self._accept, request)
         try:
             done = await self._lets.accept(SourceName(body.source), caller=by.id, digest=body.digest)
         except Refused as error:
@@ -103,12 +103,6 @@ class HeldReads:
             raise Fault(503, "unavailable", "the word cannot be recorded now, so it does not count") from None
         answer = AcceptedAnswer(source=body.source, revision=done.held.revision, digest=done.held.index.digest)
         return Response(status=200, body=self._encode(answer))
-
-    def _read(self, decoder: StrictDecoder[Any], request: Request) -> Any:
-        try:
-            return decoder.decode(request.body)
-        except Malformed as error:
-            raise Fault(400, "malformed", str(error)) from None
 
 
 def _answer(source: SourceName, waiting: Waiting) -> HeldAnswer:

@@ -9,7 +9,7 @@ from urllib.parse import parse_qs
 import msgspec
 
 from watchkey.entrypoints.http.answer import DecisionAnswer
-from watchkey.entrypoints.http.exchange import Door, Fault, Request, Response, Route, native_fault
+from watchkey.entrypoints.http.exchange import Door, Fault, Request, Response, Route, native_fault, required
 from watchkey.entrypoints.http.limits import Limits
 from watchkey.entrypoints.http.questions import Questions
 from watchkey.entrypoints.http.strict_json import StrictDecoder
@@ -306,13 +306,6 @@ def routes(known: Known, questions: Questions, limits: Limits) -> tuple[Route, .
         route("on-call", "GET", "/v1/on-call", Door.TRUSTED),
         route("roster", "GET", "/v1/roster", Door.TRUSTED),
     )
-
-
-def required(caller: Caller | None) -> Caller:
-    """The caller that a route behind a door always has. Raises `Fault` rather than going on without one."""
-    if caller is None:
-        raise Fault(401, "unauthorized", "a token of a known caller is needed")
-    return caller
 
 
 def _query(request: Request, known: set[str]) -> dict[str, str]:

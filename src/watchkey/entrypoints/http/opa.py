@@ -13,9 +13,9 @@ import msgspec
 
 from watchkey import __version__
 from watchkey.entrypoints.http.answer import DecisionAnswer, ErrorAnswer
-from watchkey.entrypoints.http.exchange import Door, Fault, Request, Response, Route
+from watchkey.entrypoints.http.exchange import Door, Fault, Request, Response, Route, required
 from watchkey.entrypoints.http.limits import Limits
-from watchkey.entrypoints.http.native import Question, SubjectBody, Word, required
+from watchkey.entrypoints.http.native import Question, SubjectBody, Word
 from watchkey.entrypoints.http.questions import Questions
 from watchkey.entrypoints.http.strict_json import StrictDecoder
 from watchkey.entrypoints.http.unpack import unpacked_body

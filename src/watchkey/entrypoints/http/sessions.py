@@ -1,17 +1,15 @@
 """The gateway's desk over HTTP, for trusted callers: who is in, ending a session."""
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Protocol
+from typing import Any, Protocol
 
 import msgspec
 
-from watchkey.entrypoints.http.exchange import Door, Fault, Request, Response, Route, native_fault
+from watchkey.entrypoints.http.exchange import Door, Fault, Request, Response, Route, decoded, native_fault, required
 from watchkey.entrypoints.http.limits import Limits
+from watchkey.entrypoints.http.native import Word
 from watchkey.entrypoints.http.strict_json import StrictDecoder
 from watchkey.model.access import Caller
-from watchkey.model.errors import Malformed
-
-Word = Annotated[str, msgspec.Meta(min_length=1, max_length=512)]
 
 
 class Desk(Protocol):
@@ -48,7 +46,7 @@ class Sessions:
     async def sessions(self, request: Request, caller: Caller | None) -> Response:
         """Who is in, and what is being taken back."""
         del request
-        seen = _required(caller).resources
+        seen = required(caller).resources
         return Response(
             status=200,
             body=self._encode(
@@ -61,24 +59,12 @@ class Sessions:
 
     async def end(self, request: Request, caller: Caller | None) -> Response:
         """End a session."""
-        body, caller = self._read(self._end, request), _required(caller)
+        body, caller = decoded(self._end, request), required(caller)
         seen = caller.resources
         known = {one["id"] for one in self._desk.sessions() if seen is None or one["resource"] in seen}
         if body.session not in known or not self._desk.end(body.session, by=caller.id, why=body.reason):
             raise Fault(404, "unknown_session", "there is no such session")
         return Response(status=200, body=b"{}")
-
-    def _read(self, decoder: StrictDecoder[Any], request: Request) -> Any:
-        try:
-            return decoder.decode(request.body)
-        except Malformed as error:
-            raise Fault(400, "malformed", str(error)) from None
-
-
-def _required(caller: Caller | None) -> Caller:
-    if caller is None:
-        raise Fault(401, "unauthorized", "a token of a known caller is needed")
-    return caller
 
 
 def routes(desk: Desk, limits: Limits) -> Sequence[Route]:

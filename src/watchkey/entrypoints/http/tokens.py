@@ -5,12 +5,12 @@ from typing import Annotated, Protocol
 
 import msgspec
 
-from watchkey.entrypoints.http.exchange import Door, Fault, Request, Response, Route, native_fault
+from watchkey.entrypoints.http.exchange import Door, Fault, Request, Response, Route, decoded, native_fault, required
 from watchkey.entrypoints.http.limits import Limits
-from watchkey.entrypoints.http.native import Word, required
+from watchkey.entrypoints.http.native import Word
 from watchkey.entrypoints.http.strict_json import StrictDecoder
 from watchkey.model.access import Caller, Subject
-from watchkey.model.errors import Malformed, Refused, Unavailable
+from watchkey.model.errors import Refused, Unavailable
 from watchkey.model.ids import SubjectId
 from watchkey.model.secret import Secret
 
@@ -65,10 +65,7 @@ def routes(tokens: Issues, limits: Limits) -> tuple[Route, ...]:
 
     async def issue(request: Request, caller: Caller | None) -> Response:
         """Make a token for a person, whom the caller has proven to be that person."""
-        try:
-            body = decoder.decode(request.body)
-        except Malformed as error:
-            raise Fault(400, "malformed", str(error)) from None
+        body = decoded(decoder, request)
         subject = Subject(id=SubjectId(body.subject), groups=frozenset(body.groups))
         try:
             issued = await tokens.issue(subject, caller=required(caller), ttl=timedelta(seconds=body.ttl_s))
