@@ -176,18 +176,24 @@ def _place(data: dict[str, Any], file: BundleFile) -> None:
         raise Malformed(f"{file.name}: at the top stands an object")
     for step in reversed(prefix_of(file.name)):
         value = {step: value}
-    _merge(data, value, file.name)
+    clash = merge_data(data, value)
+    if clash is not None:
+        raise Malformed(f"{file.name}: {clash!r} stands in another data file of the bundle already")
 
 
-def _merge(into: dict[str, Any], value: Mapping[str, Any], name: str) -> None:
+def merge_data(into: dict[str, Any], value: Mapping[str, Any]) -> str | None:
+    """Put one data document into another; the first key that both have and that is no object in both, or None."""
     for key, inner in value.items():
         there = into.get(key)
         if isinstance(there, dict) and isinstance(inner, dict):
-            _merge(there, inner, name)
+            clash = merge_data(there, inner)
+            if clash is not None:
+                return clash
         elif key in into:
-            raise Malformed(f"{name}: {key!r} stands in another data file of the bundle already")
+            return key
         else:
             into[key] = inner
+    return None
 
 
 def _value(file: BundleFile) -> Any:

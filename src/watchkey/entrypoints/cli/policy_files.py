@@ -13,7 +13,7 @@ from watchkey import wiring
 from watchkey.entrypoints.cli.output import Globals, printable
 from watchkey.flows.check_policy import DIALECTS
 from watchkey.rules.located import load
-from watchkey.rules.policy_bundle import PolicyBundle, prefix_of
+from watchkey.rules.policy_bundle import PolicyBundle, merge_data, prefix_of
 from watchkey.settings import PolicySettings, load_settings
 from watchkey.settings.load import ENTRYPOINTS
 
@@ -60,21 +60,12 @@ class PolicyFiles:
                 raise click.UsageError(f"{name}: a data file holds an object")
             for step in reversed(self.prefixes.get(name, ())):
                 value = {step: value}
-            _merge(document, value, name)
+            clash = merge_data(document, value)
+            if clash is not None:
+                raise click.UsageError(f"{name}: {clash!r} stands in another data file already")
         if self.parameters:
             document["policyparams"] = dict(self.parameters)
         return document
-
-
-def _merge(into: dict[str, Any], value: Mapping[str, Any], name: str) -> None:
-    for key, inner in value.items():
-        there = into.get(key)
-        if isinstance(there, dict) and isinstance(inner, dict):
-            _merge(there, inner, name)
-        elif key in into:
-            raise click.UsageError(f"{name}: {key!r} stands in another data file already")
-        else:
-            into[key] = inner
 
 
 def policies_of(globals_: Globals, files: Sequence[Path], dialect: str | None) -> list[PolicyFiles]:
