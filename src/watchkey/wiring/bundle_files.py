@@ -18,7 +18,6 @@ from watchkey.rules.fleet_bundle import FleetBundle
 from watchkey.settings import FleetSettings
 from watchkey.wiring.desk import Desk
 from watchkey.wiring.fleets import Surroundings, bundle_key, publisher_of
-from watchkey.wiring.policies import engines_of
 
 LONG_POLL_S: Final = 60
 """How long an OPA is told to wait for a change before it asks again."""
@@ -67,7 +66,7 @@ async def build_bundle(desk: Desk, fleet: FleetSettings, revision: int) -> Fleet
         rosters=desk.rosters,
         audit=nothing,
         memory=nothing,
-        engines=dict(engines_of(desk.settings)),
+        engines=desk.engines,
         directory=lambda: desk.request_access.directory,
     )
     publisher = publisher_of(fleet, around)

@@ -11,7 +11,7 @@ from watchkey.flows.sync_roster import NotSynced, SyncRoster
 from watchkey.model.access import Resource
 from watchkey.model.errors import Refused
 from watchkey.model.ids import PersonId, ResourceId, SourceName, SubjectId
-from watchkey.ports import Clock, RosterStore
+from watchkey.ports import Clock, PolicyEngine, RosterStore, Source
 from watchkey.rules.roster import GuardLimits
 from watchkey.settings import Settings
 from watchkey.stores import memory
@@ -30,6 +30,7 @@ class Desk:
     zone: tzinfo
     rosters: RosterStore
     request_access: RequestAccess
+    engines: Mapping[str, PolicyEngine]
     failures: Mapping[SourceName, str]
     settings: Settings
     baseline: str
@@ -73,15 +74,24 @@ class Desk:
         return (remark,)
 
 
-async def open_desk(settings: Settings, *, window: timedelta | None = None) -> Desk:
-    """Read every source once. One that cannot be read is missing from the rosters; `failures` says why.
+@dataclass(frozen=True, kw_only=True)
+class DryFlows:
+    """Reading and deciding by the configuration, as the service does; nothing is recorded or kept."""
 
-    `window` is how far ahead to read; None: as the service does.
+    sync: SyncRoster
+    request_access: RequestAccess
+    rosters: RosterStore
+    engines: Mapping[str, PolicyEngine]
+    baseline: str
+    """See `wiring.kept.Kept.remark`."""
+
+
+def dry_flows(settings: Settings, clock: Clock, read_from: Sequence[Source], window: timedelta) -> DryFlows:
+    """The flows on the configured policies and links, with what the service has kept of the sources.
+
+    Failures are in the outcomes of the reads, so the log of the reading is silent from here on. Raises as `engines_of`.
     """
-    clock = SystemClock()
-    read_from, _ = sources_of(settings, clock)
-    rosters = memory.build()
-    no_log = NoLog()
+    rosters, engines, no_log = memory.build(), engines_of(settings), NoLog()
     kept = look_at_kept(settings, clock)
     sync = SyncRoster(
         clock=clock,
@@ -91,20 +101,31 @@ async def open_desk(settings: Settings, *, window: timedelta | None = None) -> D
         memory=Forgetful(),
         sightings=kept.sightings,
         limits=GuardLimits(),
-        window=window or settings.sync.window,
+        window=window,
         poll_every=settings.sync.poll,
         words=kept,
     )
     access = RequestAccess(
         clock=clock,
         rosters=rosters,
-        engines=engines_of(settings),
+        engines=engines,
         audit=no_log,
         directory=directory_of(settings),
         zone=settings.zone,
     )
-    logging.getLogger("watchkey.sync_roster").disabled = True  # failures are in the answer; there is no log to miss
-    outcomes = await asyncio.gather(*(sync.sync(source.name) for source in read_from))
+    logging.getLogger("watchkey.sync_roster").disabled = True
+    return DryFlows(sync=sync, request_access=access, rosters=rosters, engines=engines, baseline=kept.remark)
+
+
+async def open_desk(settings: Settings, *, window: timedelta | None = None) -> Desk:
+    """Read every source once. One that cannot be read is missing from the rosters; `failures` says why.
+
+    `window` is how far ahead to read; None: as the service does.
+    """
+    clock = SystemClock()
+    read_from, _ = sources_of(settings, clock)
+    dry = dry_flows(settings, clock, read_from, window or settings.sync.window)
+    outcomes = await asyncio.gather(*(dry.sync.sync(source.name) for source in read_from))
     for source in read_from:
         await source.close()
     failures = {
@@ -115,9 +136,10 @@ async def open_desk(settings: Settings, *, window: timedelta | None = None) -> D
     return Desk(
         clock=clock,
         zone=settings.zone,
-        rosters=rosters,
-        request_access=access,
+        rosters=dry.rosters,
+        request_access=dry.request_access,
+        engines=dry.engines,
         failures=failures,
         settings=settings,
-        baseline=kept.remark,
+        baseline=dry.baseline,
     )

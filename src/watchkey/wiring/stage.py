@@ -1,6 +1,5 @@
 """An outage played through: the real flows on a virtual clock."""
 
-import logging
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, tzinfo
@@ -11,14 +10,10 @@ from watchkey.model.errors import PortError, Unavailable
 from watchkey.model.ids import SourceName
 from watchkey.model.oncall import Roster
 from watchkey.ports import Clock, RosterStore
-from watchkey.rules.roster import GuardLimits
 from watchkey.settings import Settings
-from watchkey.stores import memory
-from watchkey.wiring.adapters import directory_of, sources_of
+from watchkey.wiring.adapters import sources_of
 from watchkey.wiring.clocks import SystemClock, VirtualClock
-from watchkey.wiring.dry import Forgetful, NoLog
-from watchkey.wiring.kept import look_at_kept
-from watchkey.wiring.policies import engines_of
+from watchkey.wiring.desk import dry_flows
 
 
 class _Replayed:
@@ -67,42 +62,22 @@ async def open_stage(settings: Settings, *, down: Collection[SourceName], lastin
     real = SystemClock()
     began_at = real.now()
     rosters_read, failures = await _read_once(settings, down, lasting, real, began_at)
-    clock, rosters, no_log = VirtualClock(began_at), memory.build(), NoLog()
-    kept = look_at_kept(settings, clock)
-    sync = SyncRoster(
-        clock=clock,
-        sources=[_Replayed(roster, is_down=roster.source in down) for roster in rosters_read],
-        rosters=rosters,
-        audit=no_log,
-        memory=Forgetful(),
-        sightings=kept.sightings,
-        limits=GuardLimits(),
-        window=settings.sync.window,
-        poll_every=settings.sync.poll,
-        words=kept,
-    )
-    access = RequestAccess(
-        clock=clock,
-        rosters=rosters,
-        engines=engines_of(settings),
-        audit=no_log,
-        directory=directory_of(settings),
-        zone=settings.zone,
-    )
-    logging.getLogger("watchkey.sync_roster").disabled = True  # the failures are the point of it
+    clock = VirtualClock(began_at)
+    replayed = [_Replayed(roster, is_down=roster.source in down) for roster in rosters_read]
+    dry = dry_flows(settings, clock, replayed, settings.sync.window)
     for roster in rosters_read:
-        if isinstance(outcome := await sync.sync(roster.source), NotSynced):
+        if isinstance(outcome := await dry.sync.sync(roster.source), NotSynced):
             failures[roster.source] = outcome.why
     return Stage(
         clock=clock,
         zone=settings.zone,
-        rosters=rosters,
-        sync=sync,
-        request_access=access,
+        rosters=dry.rosters,
+        sync=dry.sync,
+        request_access=dry.request_access,
         sources=[roster.source for roster in rosters_read],
         failures=failures,
         settings=settings,
-        baseline=kept.remark,
+        baseline=dry.baseline,
     )
 
 
