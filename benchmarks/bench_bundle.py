@@ -29,9 +29,9 @@ from watchkey.entrypoints.http.limits import Limits
 from watchkey.flows.publish_bundle import Fleet as FleetRules
 from watchkey.flows.publish_bundle import PublishBundle
 from watchkey.flows.receive_opa_reports import ReceiveDecisions
-from watchkey.flows.request_access import Directory
 from watchkey.model.access import Caller
 from watchkey.model.ids import CallerId, ResourceId
+from watchkey.rules.directory import Directory
 from watchkey.rules.roster import index_roster
 from watchkey.stores.memory import MemoryRosters
 from watchkey.wiring import SystemClock

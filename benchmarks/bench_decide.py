@@ -19,13 +19,14 @@ from typing import Any
 from benchmarks.bench_roster import NOW, SOURCE, made, question
 from watchkey import wiring
 from watchkey.engines import rego
-from watchkey.flows.request_access import Directory, RequestAccess
+from watchkey.flows.request_access import RequestAccess
 from watchkey.model.access import Allow, Caller, Link, Verdict
 from watchkey.model.audit import AuditEvent
 from watchkey.model.ids import CallerId, ResourceId, SubjectId
 from watchkey.model.secret import Secret
 from watchkey.ports import AuditLog, PolicyEngine
 from watchkey.rules.checkpoint import SigningKey
+from watchkey.rules.directory import Directory
 from watchkey.rules.evidence import find_evidence
 from watchkey.rules.identity import Links
 from watchkey.rules.policy_input import policy_document

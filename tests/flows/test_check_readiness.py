@@ -10,10 +10,11 @@ from tests.fakes.audit import MemoryAudit
 from tests.fakes.clock import DrivenClock
 from tests.fakes.engine import ScriptedEngine
 from watchkey.flows.check_readiness import CheckReadiness
-from watchkey.flows.request_access import Directory, RequestAccess
+from watchkey.flows.request_access import RequestAccess
 from watchkey.model.access import Needs, Outcome, Reason, Resource, Verdict
 from watchkey.model.ids import PrivilegeName, SubjectId
 from watchkey.model.oncall import Person, Provenance, Scope, ScopeKind, Shift
+from watchkey.rules.directory import Directory
 from watchkey.rules.readiness import Readiness
 from watchkey.stores.memory import MemoryRosters
 

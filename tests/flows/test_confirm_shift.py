@@ -15,7 +15,6 @@ from tests.fakes.source import ScriptedSource
 from watchkey.flows.confirm_shift import ConfirmationRules, ConfirmShift, DoubtfulShift, Voucher
 from watchkey.flows.keep_confirmations import KeepConfirmations
 from watchkey.flows.keep_roster import KeepRoster
-from watchkey.flows.request_access import Directory
 from watchkey.flows.sync_roster import SyncRoster
 from watchkey.model.access import Caller, Resource, Subject
 from watchkey.model.audit import Noted
@@ -23,6 +22,7 @@ from watchkey.model.errors import Refused, Unavailable
 from watchkey.model.ids import CallerId, PersonId, ResourceId, SourceName, SubjectId
 from watchkey.model.oncall import EndKind, Person, Provenance, Scope, ScopeKind, Shift
 from watchkey.rules.confirmation import Confirmation
+from watchkey.rules.directory import Directory
 from watchkey.rules.identity import Links
 from watchkey.rules.roster import GuardLimits
 from watchkey.stores.memory import MemoryRosters

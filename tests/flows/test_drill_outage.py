@@ -13,11 +13,12 @@ from tests.fakes.memory import DictMemory
 from tests.fakes.source import ScriptedSource
 from watchkey.flows.drill_outage import DrillOutage, Outage
 from watchkey.flows.keep_roster import KeepRoster
-from watchkey.flows.request_access import Directory, RequestAccess
+from watchkey.flows.request_access import RequestAccess
 from watchkey.flows.sync_roster import SyncRoster
 from watchkey.model.access import Reason, Resource, StaleMode
 from watchkey.model.errors import Unavailable
 from watchkey.model.oncall import Shift
+from watchkey.rules.directory import Directory
 from watchkey.rules.roster import GuardLimits
 from watchkey.stores.memory import MemoryRosters
 

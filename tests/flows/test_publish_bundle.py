@@ -16,10 +16,10 @@ from tests.fakes.audit import MemoryAudit
 from tests.fakes.clock import DrivenClock
 from tests.fakes.memory import DictMemory
 from watchkey.flows.publish_bundle import Fleet, Handout, Kind, PublishBundle
-from watchkey.flows.request_access import Directory
 from watchkey.model.audit import Noted
 from watchkey.model.errors import Malformed, Unavailable
 from watchkey.model.ids import CallerId, ResourceId, SubjectId
+from watchkey.rules.directory import Directory
 from watchkey.rules.fleet_bundle import FleetPolicy
 from watchkey.rules.roster import RosterIndex
 from watchkey.stores.memory import MemoryRosters

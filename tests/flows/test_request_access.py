@@ -12,12 +12,13 @@ from tests.builders import CALLER, HOUR, NOW, SOURCE, incident, index, links, re
 from tests.fakes.audit import MemoryAudit
 from tests.fakes.clock import DrivenClock
 from tests.fakes.engine import ScriptedEngine
-from watchkey.flows.request_access import Directory, RequestAccess
+from watchkey.flows.request_access import RequestAccess
 from watchkey.model.access import Agreement, Allow, Caller, Deny, FactKind, Link, Outcome, Reason, Subject, Verdict
 from watchkey.model.audit import AuditEvent, DecisionMade, DecisionsRepeated
 from watchkey.model.ids import CallerId, PersonId, PrivilegeName, ResourceId, SourceName, SubjectId
 from watchkey.model.oncall import Incident, Involvement, Scope, ScopeKind
 from watchkey.ports import RosterStore
+from watchkey.rules.directory import Directory
 from watchkey.rules.identity import Links
 from watchkey.rules.roster import RosterIndex
 from watchkey.stores.memory import MemoryRosters

@@ -13,12 +13,13 @@ from tests.fakes.audit import MemoryAudit
 from tests.fakes.clock import DrivenClock
 from tests.fakes.engine import ScriptedEngine
 from watchkey.flows import shadow_policy
-from watchkey.flows.request_access import Directory, RequestAccess
+from watchkey.flows.request_access import RequestAccess
 from watchkey.flows.shadow_policy import ShadowPolicy
 from watchkey.model.access import Allow, Outcome, Verdict
 from watchkey.model.audit import DecisionMade, Noted
 from watchkey.model.ids import ResourceId
 from watchkey.ports import HeldRoster
+from watchkey.rules.directory import Directory
 from watchkey.rules.evidence import find_evidence
 from watchkey.rules.policy_change import Change
 from watchkey.stores import memory

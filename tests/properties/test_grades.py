@@ -19,13 +19,14 @@ from tests.fakes.memory import DictMemory
 from watchkey.flows.confirm_shift import ConfirmationRules, ConfirmShift, Voucher
 from watchkey.flows.keep_confirmations import KeepConfirmations
 from watchkey.flows.keep_roster import KeepRoster
-from watchkey.flows.request_access import Directory, RequestAccess
+from watchkey.flows.request_access import RequestAccess
 from watchkey.flows.sync_roster import Synced, SyncRoster
 from watchkey.model.access import Allow, Caller, Reason, Subject
 from watchkey.model.errors import Refused
 from watchkey.model.ids import CallerId, PrivilegeName, SubjectId
 from watchkey.model.oncall import Provenance, Scope, ScopeKind
 from watchkey.model.secret import Secret
+from watchkey.rules.directory import Directory
 from watchkey.rules.roster import GuardLimits
 from watchkey.simulator import READ_TOKEN, Rule, Simulator
 from watchkey.simulator.rota import LayeredSchedule

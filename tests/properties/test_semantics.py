@@ -16,12 +16,13 @@ from tests.fakes.engine import ScriptedEngine
 from tests.fakes.hasty_clock import HastyClock
 from tests.fakes.memory import DictMemory
 from watchkey.flows.keep_roster import KeepRoster
-from watchkey.flows.request_access import Directory, RequestAccess
+from watchkey.flows.request_access import RequestAccess
 from watchkey.flows.sync_roster import NotSynced, Synced, SyncRoster
 from watchkey.model.access import Allow, Needs, Reason
 from watchkey.model.ids import PrivilegeName
 from watchkey.model.oncall import Provenance, Scope, ScopeKind
 from watchkey.model.secret import Secret
+from watchkey.rules.directory import Directory
 from watchkey.rules.roster import GuardLimits
 from watchkey.simulator import READ_TOKEN, FlexibleSchedule, Rotation, Rule, Simulator
 from watchkey.simulator.sample import fill

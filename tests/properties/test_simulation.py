@@ -33,7 +33,7 @@ from tests.fakes.memory import DictMemory
 from tests.fakes.source import ScriptedSource
 from tests.properties.planting import Mutant
 from watchkey.flows.keep_roster import KeepRoster
-from watchkey.flows.request_access import Directory, RequestAccess
+from watchkey.flows.request_access import RequestAccess
 from watchkey.flows.sync_roster import Synced, SyncRoster
 from watchkey.model.access import Allow, Decision, Reason, StaleMode
 from watchkey.model.audit import AuditEvent, DecisionMade
@@ -41,6 +41,7 @@ from watchkey.model.errors import Unavailable
 from watchkey.model.ids import ResourceId
 from watchkey.model.oncall import Provenance, Roster, Shift
 from watchkey.ports import HeldRoster, PolicyEngine, RosterRevision
+from watchkey.rules.directory import Directory
 from watchkey.rules.roster import GuardLimits
 from watchkey.stores.memory import MemoryRosters
 

@@ -19,7 +19,6 @@ from tests.fakes.engine import ScriptedEngine
 from tests.fakes.source import ScriptedSource
 from tests.properties.planting import Mutant
 from tests.properties.test_simulation import AGE_MAX, STEP, TURNS, Nights, explore
-from watchkey.flows.request_access import Directory
 from watchkey.model.access import Allow, Decision, Link, Needs, Reason, Resource, StaleMode
 from watchkey.model.errors import Unavailable
 from watchkey.model.ids import IncidentId, PersonId, PrivilegeName, ResourceId, SourceName, SubjectId
@@ -37,6 +36,7 @@ from watchkey.model.oncall import (
     Shift,
 )
 from watchkey.ports import PolicyEngine
+from watchkey.rules.directory import Directory
 from watchkey.rules.identity import Links
 from watchkey.wiring import policy_engine
 

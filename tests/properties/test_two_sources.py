@@ -27,12 +27,13 @@ from tests.properties.planting import Mutant
 from watchkey.flows.confirm_shift import ConfirmationRules, ConfirmShift, Voucher
 from watchkey.flows.keep_confirmations import KeepConfirmations
 from watchkey.flows.keep_roster import KeepRoster
-from watchkey.flows.request_access import Directory, RequestAccess
+from watchkey.flows.request_access import RequestAccess
 from watchkey.flows.sync_roster import SyncRoster
 from watchkey.model.access import Agreement, Allow, Link, StaleMode, Subject
 from watchkey.model.ids import PersonId, ResourceId, SourceName, SubjectId
 from watchkey.model.oncall import Provenance, Scope, ScopeKind, Shift
 from watchkey.ports import HeldRoster
+from watchkey.rules.directory import Directory
 from watchkey.rules.identity import Links
 from watchkey.rules.roster import GuardLimits
 from watchkey.stores.memory import MemoryRosters

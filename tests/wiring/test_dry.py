@@ -6,10 +6,11 @@ from datetime import UTC, timedelta
 import pytest
 
 from tests.builders import CALLER, NOW, SOURCE, index, links, request, resource, shift
-from watchkey.flows.request_access import Directory, RequestAccess
+from watchkey.flows.request_access import RequestAccess
 from watchkey.model.access import Allow, Reason
 from watchkey.model.audit import ServiceStopped
 from watchkey.model.errors import Unavailable
+from watchkey.rules.directory import Directory
 from watchkey.wiring import dry_access, policy_engine
 from watchkey.wiring.dry import NoLog
 

@@ -19,7 +19,8 @@ from watchkey.model.ids import PersonId, ResourceId, SourceName, SubjectId
 from watchkey.model.oncall import ScopeKind, Shift
 from watchkey.ports import AuditLog, Clock
 from watchkey.rules.confirmation import LASTS_MAX, Confirmation, confirmation_of, is_doubtful, shift_id
-from watchkey.rules.identity import Ambiguous, Links
+from watchkey.rules.directory import Directory
+from watchkey.rules.identity import Ambiguous
 from watchkey.rules.roster import RosterIndex
 
 log = logging.getLogger("watchkey.confirm_shift")
@@ -60,25 +61,6 @@ class DoubtfulShift:
     """Why the person who asks cannot vouch for it; empty when he can."""
 
 
-class Known(Protocol):
-    """What the configuration says of resources and people."""
-
-    @property
-    def resources(self) -> Mapping[ResourceId, Resource]:
-        """What is protected."""
-        ...
-
-    @property
-    def links(self) -> Links:
-        """Who is who."""
-        ...
-
-    @property
-    def groups(self) -> Mapping[SubjectId, frozenset[str]]:
-        """Groups by local review."""
-        ...
-
-
 class Reads(Protocol):
     """Who holds the rosters."""
 
@@ -115,7 +97,7 @@ class ConfirmShift:
         *,
         clock: Clock,
         reads: Reads,
-        known: Callable[[], Known],
+        known: Callable[[], Directory],
         audit: AuditLog,
         words: Words,
         sources: Sequence[SourceName],

@@ -14,14 +14,15 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from hashlib import sha256
-from typing import Final, Protocol
+from typing import Final
 
 from watchkey.model.access import Resource
 from watchkey.model.audit import Noted
 from watchkey.model.errors import PortError, Unavailable
-from watchkey.model.ids import CallerId, ResourceId, SourceName, SubjectId
+from watchkey.model.ids import CallerId, ResourceId, SourceName
 from watchkey.model.oncall import Scope
 from watchkey.ports import AuditLog, Clock, HeldRoster, Memory, RosterStore
+from watchkey.rules.directory import Directory
 from watchkey.rules.fleet_bundle import (
     ROOT,
     DataPart,
@@ -56,25 +57,6 @@ CONTENTS_MAX: Final = 1_000
 """Contents whose first revision is remembered."""
 LARGE: Final = 2_000
 """Shifts from which on a bundle is made beside the event loop: decisions must not wait."""
-
-
-class Directory(Protocol):
-    """What the configuration says of resources and people."""
-
-    @property
-    def resources(self) -> Mapping[ResourceId, Resource]:
-        """What is protected."""
-        ...
-
-    @property
-    def links(self) -> Links:
-        """Who is whom."""
-        ...
-
-    @property
-    def groups(self) -> Mapping[SubjectId, frozenset[str]]:
-        """Groups by local review."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

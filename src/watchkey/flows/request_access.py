@@ -11,7 +11,7 @@ is always decided anew, because time may have turned it into an allow, but an eq
 import logging
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, tzinfo
 from typing import Final
 
@@ -34,10 +34,9 @@ from watchkey.model.errors import PortError
 from watchkey.model.ids import CallerId, PrivilegeName, ResourceId, SourceName, SubjectId
 from watchkey.ports import AuditLog, Clock, HeldRoster, PolicyEngine, RosterStore
 from watchkey.rules.decide import decide, grounds
-from watchkey.rules.dependencies import Dependents
+from watchkey.rules.directory import Directory
 from watchkey.rules.evidence import Findings, Question, View, find_evidence
 from watchkey.rules.grace import GRACE_MAX, Parting, is_at_it, partings
-from watchkey.rules.identity import Links
 from watchkey.rules.policy_input import policy_document
 from watchkey.rules.sentences import plain_denial
 
@@ -48,18 +47,6 @@ DENIALS_COUNTED_FOR: Final = timedelta(seconds=60)
 
 REMEMBERED_MAX: Final = 100_000
 """How many answers are remembered for counting; the oldest is forgotten first, which only costs a row."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Directory:
-    """What the configuration says of resources and people; replaced as a whole when the configuration changes."""
-
-    resources: Mapping[ResourceId, Resource]
-    links: Links
-    groups: Mapping[SubjectId, frozenset[str]] = field(default_factory=dict)
-    """Groups by local review; a trusted caller may add what the identity provider said."""
-    dependents: Dependents = field(default_factory=dict)
-    """Which services depend on which, besides what the rosters tell."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

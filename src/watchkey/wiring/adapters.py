@@ -10,13 +10,13 @@ from typing import Any
 import msgspec
 
 from watchkey import sources, targets
-from watchkey.flows.request_access import Directory
 from watchkey.identities import api_token
 from watchkey.identities.api_token import hash_token, make_token
 from watchkey.model.errors import Refused
 from watchkey.model.ids import ResourceId, SourceName
 from watchkey.model.secret import Secret
 from watchkey.ports import Clock, IdentityVerifier, Source, Target
+from watchkey.rules.directory import Directory
 from watchkey.rules.identity import Links
 from watchkey.rules.located import ConfigError, Located
 from watchkey.settings import Settings

@@ -8,12 +8,12 @@ from typing import Final
 import msgspec
 
 from watchkey.engines import rego
-from watchkey.flows.request_access import Directory
 from watchkey.flows.test_policy import Case
 from watchkey.model.access import Decision, Link
 from watchkey.model.ids import SubjectId
 from watchkey.ports import PolicyEngine
 from watchkey.rego import Trace
+from watchkey.rules.directory import Directory
 from watchkey.rules.identity import Links
 from watchkey.rules.roster import RosterIndex, index_roster
 from watchkey.settings.cases import SOURCE as CASES

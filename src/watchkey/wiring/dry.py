@@ -3,10 +3,11 @@
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta, tzinfo
 
-from watchkey.flows.request_access import Directory, RequestAccess
+from watchkey.flows.request_access import RequestAccess
 from watchkey.model.audit import AuditEvent
 from watchkey.model.errors import Unavailable
 from watchkey.ports import HeldRoster, PolicyEngine
+from watchkey.rules.directory import Directory
 from watchkey.rules.provenance import Sightings
 from watchkey.rules.roster import RosterIndex
 from watchkey.stores import memory

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from watchkey.engines import rego
-from watchkey.flows.publish_bundle import Directory, Fleet, PublishBundle
+from watchkey.flows.publish_bundle import Fleet, PublishBundle
 from watchkey.flows.receive_opa_reports import REMEMBERED_MAX, Key, ReceiveDecisions, ReceiveStatus
 from watchkey.model.errors import Malformed, Refused, Unavailable
 from watchkey.model.ids import CallerId
@@ -16,6 +16,7 @@ from watchkey.ports import AuditLog, Clock, Memory, PolicyEngine, RosterStore
 from watchkey.rego import Dialect, RegoErrors, compile_modules
 from watchkey.rego.ast import Module
 from watchkey.rules.bundle_signature import BundleKey, sign_claims
+from watchkey.rules.directory import Directory
 from watchkey.rules.fleet_bundle import ROOT, FleetPolicy, Sign, roots_of
 from watchkey.settings import FleetSettings, Settings
 from watchkey.stores.sqlite import AuditReader

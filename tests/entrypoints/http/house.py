@@ -26,7 +26,7 @@ from watchkey.entrypoints.http.server import HttpServer, Listener
 from watchkey.flows.confirm_shift import ConfirmationRules, ConfirmShift
 from watchkey.flows.keep_confirmations import KeepConfirmations
 from watchkey.flows.login_tokens import LoginTokens
-from watchkey.flows.request_access import Directory, RequestAccess
+from watchkey.flows.request_access import RequestAccess
 from watchkey.flows.sync_roster import Synced, Waiting
 from watchkey.identities.api_token import Config, build, hash_token, make_token
 from watchkey.model.access import Caller, Resource
@@ -34,6 +34,7 @@ from watchkey.model.errors import Refused
 from watchkey.model.ids import CallerId, ResourceId, SourceName
 from watchkey.model.secret import Secret
 from watchkey.ports import HeldRoster, IdentityVerifier
+from watchkey.rules.directory import Directory
 from watchkey.rules.roster import RosterIndex
 from watchkey.stores.memory import MemoryRosters
 

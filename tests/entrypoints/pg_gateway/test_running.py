@@ -21,11 +21,12 @@ from tests.live.house import ORDERS, RealClock, target_config
 from watchkey.entrypoints.pg_gateway.config import DatabaseSection, GatewaySection
 from watchkey.entrypoints.pg_gateway.running import Gateways
 from watchkey.flows.login_tokens import LoginTokens
-from watchkey.flows.request_access import Directory, RequestAccess
+from watchkey.flows.request_access import RequestAccess
 from watchkey.model.access import Subject
 from watchkey.model.errors import Refused
 from watchkey.model.ids import ResourceId, SourceName, SubjectId
 from watchkey.ports import HeldRoster, Target
+from watchkey.rules.directory import Directory
 from watchkey.rules.roster import RosterChange
 from watchkey.simulator.postgres_server import PostgresServer
 from watchkey.stores.memory import MemoryRosters
